@@ -1,0 +1,83 @@
+//! What can go wrong behind the port: one enum an operation. The HTTP layer maps them to problems
+//! in one place.
+
+use std::time::Duration;
+
+/// Why a write was not decided, or why its outcome is not known.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum WriteError {
+    /// The queue before the engine is full; nothing was decided.
+    #[error("{queued} writes are waiting, which is the limit ({limit}); try again in a moment")]
+    Overloaded {
+        /// Operations waiting.
+        queued: usize,
+        /// The limit, `engine.queue_max_ops`.
+        limit: usize,
+    },
+    /// The engine cannot write now; nothing was decided.
+    #[error("writes are not possible now: {reason}")]
+    Unavailable {
+        /// Why, for the caller's eyes.
+        reason: String,
+        /// When to try again.
+        retry_after: Duration,
+    },
+    /// The same idempotency key came before with another body.
+    #[error("this Idempotency-Key was used before with a different body")]
+    IdempotencyMismatch,
+    /// The first write under this idempotency key is not answered yet.
+    #[error("the first request with this Idempotency-Key is still under way")]
+    IdempotencyInFlight,
+    /// The store has as many target types as it can.
+    #[error("the store knows {limit} target types, which is the limit; {given} would be a new one")]
+    TooManyTargetTypes {
+        /// [`crate::limits::MAX_TARGET_TYPES`].
+        limit: usize,
+        /// The new type.
+        given: String,
+    },
+    /// The server is stopping; nothing was decided.
+    #[error("the server is stopping")]
+    Stopping,
+}
+
+/// Why a read could not be answered.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ReadError {
+    /// The store could not be read. The text is for the log, not for the caller.
+    #[error("the store could not be read: {0}")]
+    Store(String),
+}
+
+/// Why the journal could not be read from a position.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum JournalError {
+    /// The position is older than what is kept.
+    #[error("event {asked} is no longer kept; the oldest kept is after {oldest}")]
+    Trimmed {
+        /// The position asked for.
+        asked: u64,
+        /// The oldest position that can be resumed from.
+        oldest: u64,
+    },
+    /// The journal could not be read. The text is for the log.
+    #[error("the journal could not be read: {0}")]
+    Store(String),
+}
+
+/// Why a job could not be started.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum JobError {
+    /// As many jobs wait as may.
+    #[error("{queued} jobs are waiting, which is the limit; try again when one is done")]
+    TooMany {
+        /// Jobs waiting.
+        queued: usize,
+    },
+    /// The job could not be written down.
+    #[error(transparent)]
+    Write(#[from] WriteError),
+    /// The store could not be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+}

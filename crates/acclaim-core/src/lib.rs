@@ -1,0 +1,33 @@
+//! Everything about a like that needs no I/O, no clock and no runtime.
+//!
+//! This crate holds the words of the product: [`Id`], [`Target`], [`Kind`], [`Op`], the rule by
+//! which one transition follows from the state before it ([`edge`]), pages and signed cursors
+//! ([`page`], [`cursor`]), time windows ([`pulse`]) and active days ([`days`]), and the port
+//! ([`Engine`]) that stands between the service and whatever decides and stores transitions.
+//!
+//! It may not know: HTTP, files, sockets, threads, the time of day. Whoever calls it passes the
+//! time in.
+#![forbid(unsafe_code)]
+
+pub mod cursor;
+pub mod days;
+pub mod edge;
+pub mod error;
+pub mod id;
+pub mod kind;
+pub mod limits;
+pub mod model;
+pub mod page;
+pub mod port;
+pub mod pulse;
+pub mod rev;
+pub mod target;
+
+pub use edge::{Action, EdgeKey, EdgeState, Op, Origin, Transition};
+pub use error::{JobError, JournalError, ReadError, WriteError};
+pub use id::Id;
+pub use kind::{Kind, KindId, Kinds};
+pub use page::{Page, Start};
+pub use port::Engine;
+pub use rev::Rev;
+pub use target::{Target, TargetKey, TargetType, UserKey};
