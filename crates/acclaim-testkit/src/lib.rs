@@ -6,6 +6,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 pub mod conformance;
+pub mod histories;
 mod model_engine;
+pub mod settings;
 
 pub use model_engine::{ManualClock, ModelEngine};

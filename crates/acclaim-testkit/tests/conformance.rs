@@ -1,24 +1,8 @@
 //! The suite proves itself on the model: what it asks for is what the model does.
 
-use std::sync::Arc;
+mod modelled;
 
-use acclaim_core::{Engine, Kinds};
-use acclaim_testkit::conformance::Harness;
-use acclaim_testkit::{ManualClock, ModelEngine};
-use async_trait::async_trait;
-
-struct Modelled(Arc<ModelEngine>);
-
-#[async_trait]
-impl Harness for Modelled {
-    async fn open(kinds: Kinds, clock: Arc<ManualClock>) -> Self {
-        Self(Arc::new(ModelEngine::new(kinds, clock)))
-    }
-
-    fn engine(&self) -> Arc<dyn Engine> {
-        self.0.clone()
-    }
-}
+use modelled::Modelled;
 
 acclaim_testkit::conformance_suite!(Modelled);
 
