@@ -295,7 +295,7 @@ fn many_of(small: Small, many: usize) -> Vec<Op> {
     let kinds = kinds();
     let toggles = (0..many).map(|n| {
         let mut edge = small.edge();
-        if small.target % 2 == 0 {
+        if small.target.is_multiple_of(2) {
             edge.user = id(&format!("m{}", n % 650));
         } else {
             edge.target.id = id(&n.to_string());

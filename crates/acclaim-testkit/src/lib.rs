@@ -5,8 +5,10 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+pub mod concurrent;
 pub mod conformance;
 pub mod histories;
+pub mod linear;
 mod model_engine;
 pub mod settings;
 
