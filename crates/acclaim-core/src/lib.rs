@@ -5,6 +5,8 @@
 //! ([`page`], [`cursor`]), time windows ([`pulse`]) and active days ([`days`]), and the port
 //! ([`Engine`]) that stands between the service and whatever decides and stores transitions.
 //!
+//! [`service`] checks what may reach an engine and [`hot`] finds what is touched most.
+//!
 //! It may not know: HTTP, files, sockets, threads, the time of day. Whoever calls it passes the
 //! time in.
 #![forbid(unsafe_code)]
@@ -13,6 +15,7 @@ pub mod cursor;
 pub mod days;
 pub mod edge;
 pub mod error;
+pub mod hot;
 pub mod id;
 pub mod kind;
 pub mod limits;
@@ -21,6 +24,7 @@ pub mod page;
 pub mod port;
 pub mod pulse;
 pub mod rev;
+pub mod service;
 pub mod target;
 
 pub use edge::{Action, EdgeKey, EdgeState, Op, Origin, Transition};
