@@ -2,7 +2,8 @@
 //!
 //! This crate holds the words of the product: [`Id`], [`Target`], [`Kind`], [`Op`], the rule by
 //! which one transition follows from the state before it ([`edge`]), pages and signed cursors
-//! ([`page`], [`cursor`]), time windows ([`pulse`]) and active days ([`days`]), and the port
+//! ([`page`], [`cursor`]), time windows ([`pulse`]) and active days ([`days`]), exported edges as
+//! text ([`transfer`]), and the port
 //! ([`Engine`]) that stands between the service and whatever decides and stores transitions.
 //!
 //! [`service`] checks what may reach an engine and [`hot`] finds what is touched most.
@@ -26,6 +27,7 @@ pub mod pulse;
 pub mod rev;
 pub mod service;
 pub mod target;
+pub mod transfer;
 
 pub use edge::{Action, EdgeKey, EdgeState, Op, Origin, Transition};
 pub use error::{JobError, JournalError, ReadError, WriteError};
