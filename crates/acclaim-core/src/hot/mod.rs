@@ -7,4 +7,4 @@ mod heavy_keeper;
 mod sliding;
 
 pub use heavy_keeper::{HeavyKeeper, Shape};
-pub use sliding::{HotKey, HotKeys};
+pub use sliding::{HotKey, HotKeys, WINDOW_SECONDS};
