@@ -2,7 +2,8 @@
 //!
 //! This crate holds the words of the product: [`Id`], [`Target`], [`Kind`], [`Op`], the rule by
 //! which one transition follows from the state before it ([`edge`]), pages and signed cursors
-//! ([`page`], [`cursor`]), time windows ([`pulse`]) and active days ([`days`]), and the port
+//! ([`page`], [`cursor`]), time windows ([`pulse`]) and active days ([`days`]), exported edges as
+//! text ([`transfer`]), and the port
 //! ([`Engine`]) that stands between the service and whatever decides and stores transitions.
 //!
 //! It may not know: HTTP, files, sockets, threads, the time of day. Whoever calls it passes the
@@ -22,6 +23,7 @@ pub mod port;
 pub mod pulse;
 pub mod rev;
 pub mod target;
+pub mod transfer;
 
 pub use edge::{Action, EdgeKey, EdgeState, Op, Origin, Transition};
 pub use error::{JobError, JournalError, ReadError, WriteError};
