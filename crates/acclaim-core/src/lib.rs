@@ -6,6 +6,8 @@
 //! text ([`transfer`]), and the port
 //! ([`Engine`]) that stands between the service and whatever decides and stores transitions.
 //!
+//! [`service`] checks what may reach an engine and [`hot`] finds what is touched most.
+//!
 //! It may not know: HTTP, files, sockets, threads, the time of day. Whoever calls it passes the
 //! time in.
 #![forbid(unsafe_code)]
@@ -14,6 +16,7 @@ pub mod cursor;
 pub mod days;
 pub mod edge;
 pub mod error;
+pub mod hot;
 pub mod id;
 pub mod kind;
 pub mod limits;
@@ -22,6 +25,7 @@ pub mod page;
 pub mod port;
 pub mod pulse;
 pub mod rev;
+pub mod service;
 pub mod target;
 pub mod transfer;
 

@@ -1,6 +1,15 @@
-//! What tests share: the model as an engine, the conformance suite for the port, fault injection.
+//! What tests share: the model as an engine, the conformance suite for the port, random and
+//! concurrent histories, fault injection.
+//!
+//! Everything here runs inside tests only, where a panic is how a failure is told.
 #![forbid(unsafe_code)]
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 
+pub mod concurrent;
+pub mod conformance;
+pub mod histories;
+pub mod linear;
 mod model_engine;
+pub mod settings;
 
 pub use model_engine::{ManualClock, ModelEngine};

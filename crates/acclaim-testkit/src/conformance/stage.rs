@@ -1,0 +1,226 @@
+//! Where a case plays: an engine, the model beside it, and the clock of both.
+
+use std::sync::Arc;
+
+use acclaim_core::model::Model;
+use acclaim_core::port::{Clock, Idempotency, Job, JobId, JobSpec, JobState, Write};
+use acclaim_core::{EdgeKey, Engine, Op, Rev, Transition, WriteError};
+
+use super::compare::{self, Compare};
+use super::words::{START, kinds, set, toggle, unset};
+use super::{Ending, Harness};
+use crate::ManualClock;
+
+/// How far the clock moves before each write, in microseconds.
+const STEP_MICROS: u64 = 1_000;
+
+/// An engine and the model, driven alike.
+pub struct Stage {
+    harness: Box<dyn Harness>,
+    clock: Arc<ManualClock>,
+    model: Model,
+    compare: Compare,
+}
+
+impl Stage {
+    /// A stage with an empty engine of the given harness and the [`kinds`] of the suite.
+    pub async fn open<H: Harness>() -> Self {
+        let clock = ManualClock::at(START);
+        let harness = H::open(kinds(), clock.clone()).await;
+        Self {
+            harness: Box::new(harness),
+            clock,
+            model: Model::new(kinds()),
+            compare: Compare::default(),
+        }
+    }
+
+    /// The engine.
+    #[must_use]
+    pub fn engine(&self) -> Arc<dyn Engine> {
+        self.harness.engine()
+    }
+
+    /// The model.
+    #[must_use]
+    pub fn model(&self) -> &Model {
+        &self.model
+    }
+
+    /// The time on the clock.
+    #[must_use]
+    pub fn now(&self) -> Rev {
+        self.clock.now()
+    }
+
+    /// Moves the clock on.
+    pub fn advance(&self, micros: u64) {
+        self.clock.advance(micros);
+    }
+
+    /// Sets the clock.
+    pub fn set_clock(&self, now: Rev) {
+        self.clock.set(now);
+    }
+
+    /// Applies ops as one write, a moment after the last one, and compares every answer.
+    ///
+    /// # Panics
+    /// When the engine refuses, or answers otherwise than the model.
+    pub async fn apply(&mut self, ops: Vec<Op>) -> Vec<Transition> {
+        self.advance(STEP_MICROS);
+        self.apply_now(ops).await
+    }
+
+    /// [`Stage::apply`] without moving the clock.
+    ///
+    /// # Panics
+    /// When the engine refuses, or answers otherwise than the model.
+    pub async fn apply_now(&mut self, ops: Vec<Op>) -> Vec<Transition> {
+        let now = self.now();
+        let applied = self.engine().apply(Write::plain(ops.clone())).await;
+        let applied = applied.expect("a plain write is taken");
+        assert!(!applied.replayed, "a write without a key is no repeat");
+        assert_eq!(applied.transitions.len(), ops.len(), "one answer an op");
+        for (op, answer) in ops.iter().zip(&applied.transitions) {
+            assert_eq!(*answer, self.model.apply(op, now), "the answer to {op:?}");
+        }
+        applied.transitions
+    }
+
+    /// Applies many ops in writes of the largest size.
+    pub async fn apply_all(&mut self, ops: Vec<Op>) {
+        for part in ops.chunks(acclaim_core::limits::MAX_BATCH_OPS) {
+            self.apply(part.to_vec()).await;
+        }
+    }
+
+    /// Sets one edge.
+    pub async fn set(&mut self, edge: &EdgeKey) -> Transition {
+        self.apply(vec![set(edge.clone())]).await[0]
+    }
+
+    /// Unsets one edge.
+    pub async fn unset(&mut self, edge: &EdgeKey) -> Transition {
+        self.apply(vec![unset(edge.clone())]).await[0]
+    }
+
+    /// Toggles one edge.
+    pub async fn toggle(&mut self, edge: &EdgeKey) -> Transition {
+        self.apply(vec![toggle(edge.clone())]).await[0]
+    }
+
+    /// A write under an idempotency key: its answers, and whether they are those of an earlier
+    /// one. What is new is applied to the model too.
+    ///
+    /// # Errors
+    /// Those of the engine.
+    ///
+    /// # Panics
+    /// When the engine answers otherwise than the model.
+    pub async fn apply_keyed(
+        &mut self,
+        key: &str,
+        request: &str,
+        ops: Vec<Op>,
+    ) -> Result<(Vec<Transition>, bool), WriteError> {
+        let idempotency = Idempotency::new("stage", key, &[request.as_bytes()]);
+        let write = Write {
+            idempotency: Some(idempotency),
+            ..Write::plain(ops.clone())
+        };
+        let now = self.now();
+        let applied = self.engine().apply(write).await?;
+        if !applied.replayed {
+            let expected: Vec<_> = ops.iter().map(|op| self.model.apply(op, now)).collect();
+            assert_eq!(applied.transitions, expected);
+        }
+        Ok((applied.transitions, applied.replayed))
+    }
+
+    /// Takes over what the engine was told past the stage, at the time that the clock shows.
+    ///
+    /// # Panics
+    /// When the engine answered otherwise than the model.
+    pub fn followed(&mut self, ops: Vec<Op>, answers: &[Transition]) {
+        let now = self.now();
+        let expected: Vec<_> = ops.iter().map(|op| self.model.apply(op, now)).collect();
+        assert_eq!(answers, expected);
+    }
+
+    /// Ends the engine and opens it again, where it can; then compares everything.
+    pub async fn reopen(&mut self, ending: Ending) {
+        if self.harness.reopen(ending).await {
+            self.compare().await;
+        }
+    }
+
+    /// Ends the engine and opens it again, where it can, while a job is under way.
+    pub async fn reopen_under_way(&mut self, ending: Ending) {
+        self.harness.reopen(ending).await;
+    }
+
+    /// Starts a job, waits for its end, and takes over what it changed from the journal.
+    ///
+    /// # Panics
+    /// When the job cannot be started, fails, or changes what the model cannot follow.
+    pub async fn run_job(&mut self, spec: JobSpec) -> Job {
+        let job = self.engine().start_job(spec).await;
+        let job = job.expect("a job can be started");
+        let job = self.job_ended(job).await;
+        assert_eq!(job.state, JobState::Done, "{job:?}");
+        self.follow_journal().await;
+        job
+    }
+
+    /// Waits until a job is done or failed.
+    ///
+    /// # Panics
+    /// When the job is not known, or does not end.
+    pub async fn job_ended(&self, id: JobId) -> Job {
+        let ended = async {
+            loop {
+                let job = self.engine().job(id).await.expect("a started job is known");
+                if matches!(job.state, JobState::Done | JobState::Failed) {
+                    return job;
+                }
+                tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+            }
+        };
+        let limit = std::time::Duration::from_secs(60);
+        tokio::time::timeout(limit, ended)
+            .await
+            .expect("a job ends")
+    }
+
+    /// Applies to the model what the engine's journal has beyond it, all of it unsets: what an
+    /// erasure does. The model must then agree with each event.
+    ///
+    /// # Panics
+    /// When an event is no unset, or another than the model's.
+    pub async fn follow_journal(&mut self) {
+        let after = self.model.journal_end();
+        let events = compare::journal_from(self.engine().as_ref(), after).await;
+        for event in events {
+            let before = self.model.journal_end();
+            self.model.apply(&unset(event.edge.clone()), event.seq);
+            assert_eq!(self.model.journal_after(before), [event], "an erasure");
+            // What is erased leaves no trace that has to be compared.
+            self.compare.forgets = true;
+        }
+    }
+
+    /// Compares all that can be read.
+    pub async fn compare(&self) {
+        let engine = self.engine();
+        self.compare
+            .everything(engine.as_ref(), &self.model, self.now())
+            .await;
+    }
+
+    /// Ends a case: everything is as in the model, and the engine finds nothing wrong in itself.
+    pub async fn finish(self) {
+        self.compare().await;
+        compare::check_is_clean(self.engine().as_ref()).await;
+    }
+}
