@@ -2,8 +2,11 @@
 //!
 //! This crate holds the words of the product: [`Id`], [`Target`], [`Kind`], [`Op`], the rule by
 //! which one transition follows from the state before it ([`edge`]), pages and signed cursors
-//! ([`page`], [`cursor`]), time windows ([`pulse`]) and active days ([`days`]), and the port
+//! ([`page`], [`cursor`]), time windows ([`pulse`]) and active days ([`days`]), exported edges as
+//! text ([`transfer`]), and the port
 //! ([`Engine`]) that stands between the service and whatever decides and stores transitions.
+//!
+//! [`service`] checks what may reach an engine and [`hot`] finds what is touched most.
 //!
 //! It may not know: HTTP, files, sockets, threads, the time of day. Whoever calls it passes the
 //! time in.
@@ -13,6 +16,7 @@ pub mod cursor;
 pub mod days;
 pub mod edge;
 pub mod error;
+pub mod hot;
 pub mod id;
 pub mod kind;
 pub mod limits;
@@ -21,7 +25,9 @@ pub mod page;
 pub mod port;
 pub mod pulse;
 pub mod rev;
+pub mod service;
 pub mod target;
+pub mod transfer;
 
 pub use edge::{Action, EdgeKey, EdgeState, Op, Origin, Transition};
 pub use error::{JobError, JournalError, ReadError, WriteError};

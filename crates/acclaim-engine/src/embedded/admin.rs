@@ -1,0 +1,227 @@
+//! The administrative half of the port.
+
+use std::sync::{Arc, Mutex};
+
+use acclaim_core::error::JobError;
+use acclaim_core::port::{
+    Admin, AuditEntry, CheckReport, ExportedEdge, Finding, Job, JobId, JobSpec, Recovered,
+};
+use acclaim_core::{EdgeKey, KindId, ReadError, TargetKey, WriteError};
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+use super::EmbeddedEngine;
+use super::check;
+use super::jobs::{self, JobRecord, StepError};
+use super::notes::{self, name};
+use super::read::at_length;
+
+/// Findings that the record of a check keeps.
+const MAX_KEPT_FINDINGS: usize = 100;
+/// Audit entries and check records that are kept.
+const MAX_KEPT_NOTES: usize = 10_000;
+
+/// An audit entry as it is written down.
+#[derive(Serialize, Deserialize)]
+struct AuditRecord {
+    action: String,
+    detail: String,
+}
+
+/// A check as it is written down.
+#[derive(Serialize, Deserialize)]
+struct CheckRecord {
+    checked: u64,
+    mismatches: u64,
+    repaired: u64,
+    findings: Vec<Finding>,
+}
+
+fn step_error(error: StepError) -> JobError {
+    match error {
+        StepError::Stopping => JobError::Write(WriteError::Stopping),
+        StepError::Failed(reason) => JobError::Read(ReadError::Store(reason)),
+    }
+}
+
+impl EmbeddedEngine {
+    async fn run_check(&self, repair: bool, kind: Option<String>) -> Result<CheckReport, JobError> {
+        let (shared, lane) = (Arc::clone(&self.shared), self.lane.clone());
+        let run = move || check::run(&shared, &lane, repair, kind.as_deref());
+        let done = tokio::task::spawn_blocking(run).await;
+        let died = |error| StepError::Failed(format!("a check died: {error}"));
+        done.map_err(died)
+            .and_then(|report| report)
+            .map_err(step_error)
+    }
+
+    /// Writes a note under the time; the oldest of its name make room.
+    async fn keep(&self, name: u8, value: Vec<u8>) -> Result<(), WriteError> {
+        let now = self.shared.clock.now();
+        self.work(move |work| {
+            let kept = work.view().notes(&notes::key(name, &[]))?;
+            let surplus = (kept.len() + 1).saturating_sub(MAX_KEPT_NOTES);
+            for (key, _) in kept.iter().take(surplus) {
+                work.note(key.clone(), None);
+            }
+            let last = kept
+                .last()
+                .and_then(|(key, _)| notes::number_of(key))
+                .unwrap_or_default();
+            work.note(notes::numbered_key(name, now.0.max(last + 1)), Some(value));
+            Ok(())
+        })
+        .await
+        .map(|_| ())
+    }
+
+    /// The notes of a name from the last hours, newest first.
+    async fn kept(&self, name: u8, hours: u32) -> Result<Vec<(u64, Vec<u8>)>, ReadError> {
+        let oldest = self
+            .shared
+            .clock
+            .now()
+            .0
+            .saturating_sub(u64::from(hours) * 3_600_000_000);
+        at_length(&self.shared, move |shared, _| {
+            let kept = shared.view.load().notes(&notes::key(name, &[]))?;
+            let numbered = kept.into_iter().rev();
+            let numbered =
+                numbered.filter_map(|(key, value)| Some((notes::number_of(&key)?, value)));
+            Ok(numbered.take_while(|(at, _)| *at >= oldest).collect())
+        })
+        .await
+    }
+}
+
+#[async_trait]
+impl Admin for EmbeddedEngine {
+    async fn export(
+        &self,
+        kind: KindId,
+        after: Option<EdgeKey>,
+        max_edges: usize,
+    ) -> Result<Vec<ExportedEdge>, ReadError> {
+        if after.is_none() {
+            // What was in memory need not be sorted again for every page. Where the disk is full
+            // the export works all the same.
+            let _ = self.checkpoint().await;
+        }
+        at_length(&self.shared, move |shared, reading| {
+            let dictionary = shared.dictionary.load_full();
+            let after = after.and_then(|edge| dictionary.edge(&edge));
+            let edges = reading.export(kind, after.as_ref(), max_edges)?;
+            let named = edges.iter().filter_map(|(edge, at)| {
+                Some(ExportedEdge {
+                    edge: dictionary.edge_key(edge)?,
+                    at: *at,
+                })
+            });
+            Ok(named.collect())
+        })
+        .await
+    }
+
+    async fn recover(&self, target: TargetKey) -> Result<Recovered, JobError> {
+        let before = acclaim_core::port::Reads::counts(self, vec![target.clone()]).await?;
+        let kind = self.shared.kinds.get(target.kind).name.to_string();
+        self.run_check(true, Some(kind)).await?;
+        let after = acclaim_core::port::Reads::counts(self, vec![target]).await?;
+        let count = |counts: &[acclaim_core::port::Count]| counts.first().map_or(0, |c| c.count);
+        let (count_before, count_after) = (count(&before), count(&after));
+        Ok(Recovered {
+            count_before,
+            count_after,
+            edges: count_after,
+        })
+    }
+
+    async fn start_job(&self, spec: JobSpec) -> Result<JobId, JobError> {
+        let limit = self.shared.options.jobs_max_queued;
+        let queued = at_length(&self.shared, |shared, _| {
+            jobs::open_jobs(&shared.view.load())
+        })
+        .await?;
+        if queued.len() >= limit {
+            return Err(JobError::TooMany {
+                queued: queued.len(),
+            });
+        }
+        let id = Arc::new(Mutex::new(None));
+        let (written, shared) = (Arc::clone(&id), Arc::clone(&self.shared));
+        self.work(move |work| {
+            let id = jobs::write_down(work, &spec, &shared.kinds)?;
+            *written
+                .lock()
+                .unwrap_or_else(std::sync::PoisonError::into_inner) = Some(id);
+            Ok(())
+        })
+        .await?;
+        let id = *id.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let id = id.ok_or(WriteError::Stopping)?;
+        self.run_job(id);
+        Ok(id)
+    }
+
+    async fn job(&self, id: JobId) -> Option<Job> {
+        let bytes = self.shared.view.load().note(&JobRecord::key(id)).ok()??;
+        JobRecord::decode(&bytes).ok().map(|job| job.show())
+    }
+
+    async fn check(&self, repair: bool) -> Result<CheckReport, JobError> {
+        let report = self.run_check(repair, None).await?;
+        let record = CheckRecord {
+            checked: report.checked,
+            mismatches: report.mismatches,
+            repaired: report.repaired,
+            findings: report
+                .findings
+                .iter()
+                .take(MAX_KEPT_FINDINGS)
+                .cloned()
+                .collect(),
+        };
+        // A record of strings and numbers always serializes.
+        self.keep(name::CHECK, serde_json::to_vec(&record).unwrap_or_default())
+            .await?;
+        Ok(report)
+    }
+
+    async fn check_reports(&self, hours: u32) -> Result<CheckReport, ReadError> {
+        let mut sum = CheckReport::default();
+        for (_, bytes) in self.kept(name::CHECK, hours).await? {
+            let record: CheckRecord = serde_json::from_slice(&bytes)
+                .map_err(|error| ReadError::Store(format!("a check's record: {error}")))?;
+            sum.checked += record.checked;
+            sum.mismatches += record.mismatches;
+            sum.repaired += record.repaired;
+            let room = MAX_KEPT_FINDINGS.saturating_sub(sum.findings.len());
+            sum.findings.extend(record.findings.into_iter().take(room));
+        }
+        Ok(sum)
+    }
+
+    async fn write_audit(&self, action: &str, detail: &str) -> Result<(), WriteError> {
+        let record = AuditRecord {
+            action: action.to_owned(),
+            detail: detail.to_owned(),
+        };
+        // A record of strings always serializes.
+        self.keep(name::AUDIT, serde_json::to_vec(&record).unwrap_or_default())
+            .await
+    }
+
+    async fn audit(&self, hours: u32) -> Result<Vec<AuditEntry>, ReadError> {
+        let mut entries = Vec::new();
+        for (at, bytes) in self.kept(name::AUDIT, hours).await? {
+            let AuditRecord { action, detail } = serde_json::from_slice(&bytes)
+                .map_err(|error| ReadError::Store(format!("an audit entry: {error}")))?;
+            entries.push(AuditEntry {
+                at: acclaim_core::Rev(at),
+                action,
+                detail,
+            });
+        }
+        Ok(entries)
+    }
+}

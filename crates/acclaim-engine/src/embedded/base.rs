@@ -1,0 +1,152 @@
+//! The base: sorted tables on disk, as of the last checkpoint.
+//!
+//! It is one fjall keyspace that is only ever written by whole sorted runs ("ingestion"): a run
+//! becomes visible and durable at once or not at all, and passes neither fjall's journal nor its
+//! memtable. So the log is the only write-ahead log, and a record costs a fraction of what it would
+//! as a single write (see docs/architecture.md for the measurements).
+//!
+//! It may not know what the records mean.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use acclaim_core::ReadError;
+use fjall::compaction::Leveled;
+use fjall::config::{BlockSizePolicy, BloomConstructionPolicy, FilterPolicy, FilterPolicyEntry};
+use fjall::{Database, Guard, Keyspace, KeyspaceCreateOptions, Readable, Slice, Snapshot};
+
+use super::key::Key;
+
+/// Bytes of a block before compression: the unit of reading.
+const BLOCK_BYTES: u32 = 4 * 1024;
+/// Runs that gather before they are merged. More runs cost each look-up a filter check, fewer cost
+/// more rewriting.
+const RUNS_BEFORE_MERGE: u8 = 6;
+/// Filter bits a key: one false positive in a hundred.
+const FILTER_BITS_PER_KEY: f32 = 10.0;
+
+/// Sorted tables on disk.
+#[derive(Clone)]
+pub struct Base {
+    database: Database,
+    keyspace: Keyspace,
+}
+
+type WriteRecord<'a> = dyn FnMut(&[u8], Option<&[u8]>) -> fjall::Result<()> + 'a;
+
+/// Records on their way into the base, in strictly rising key order.
+pub struct Run<'a>(&'a mut WriteRecord<'a>);
+
+impl Run<'_> {
+    /// Adds a record, or removes one with `None`.
+    pub fn write(&mut self, key: &[u8], value: Option<&[u8]>) -> fjall::Result<()> {
+        (self.0)(key, value)
+    }
+}
+
+/// The base as it was when the snapshot was taken.
+pub struct BaseSnapshot {
+    snapshot: Snapshot,
+    keyspace: Keyspace,
+}
+
+fn store_error(error: impl std::fmt::Display) -> ReadError {
+    ReadError::Store(error.to_string())
+}
+
+impl Base {
+    /// Opens the tables under `dir`, making them where they are missing.
+    pub fn open(dir: &Path, cache_bytes: u64) -> fjall::Result<Self> {
+        // One worker: two would pick overlapping merges and do the work twice.
+        let database = Database::builder(dir)
+            .cache_size(cache_bytes)
+            .worker_threads(1)
+            .open()?;
+        let filter =
+            FilterPolicyEntry::Bloom(BloomConstructionPolicy::BitsPerKey(FILTER_BITS_PER_KEY));
+        let merge = Leveled::default().with_l0_threshold(RUNS_BEFORE_MERGE);
+        let keyspace = database.keyspace("base", || {
+            KeyspaceCreateOptions::default()
+                .data_block_size_policy(BlockSizePolicy::all(BLOCK_BYTES))
+                .filter_policy(FilterPolicy::all(filter))
+                .compaction_strategy(Arc::new(merge))
+        })?;
+        Ok(Self { database, keyspace })
+    }
+
+    /// What is there now, held while the snapshot lives.
+    pub fn snapshot(&self) -> BaseSnapshot {
+        BaseSnapshot {
+            snapshot: self.database.snapshot(),
+            keyspace: self.keyspace.clone(),
+        }
+    }
+
+    /// Adds the records that `fill` writes, in strictly rising key order, as one sorted run. All of
+    /// them are visible and durable when this returns, or none.
+    pub fn ingest<E: From<fjall::Error>>(
+        &self,
+        fill: impl FnOnce(&mut Run<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut run = self.keyspace.start_ingestion()?;
+        let mut write = |key: &[u8], value: Option<&[u8]>| match value {
+            Some(value) => run.write(key, value),
+            None => run.write_tombstone(key),
+        };
+        fill(&mut Run(&mut write))?;
+        run.finish()?;
+        Ok(())
+    }
+
+    /// Bytes on disk.
+    pub fn disk_bytes(&self) -> u64 {
+        self.keyspace.disk_space()
+    }
+
+    /// Sorted runs that wait to be merged.
+    pub fn waiting_runs(&self) -> usize {
+        self.keyspace.l0_table_count()
+    }
+
+    /// Bytes of the block cache in use.
+    pub fn cached_bytes(&self) -> u64 {
+        self.database.cache_size()
+    }
+}
+
+impl BaseSnapshot {
+    /// A record.
+    pub fn get(&self, key: &[u8]) -> Result<Option<Slice>, ReadError> {
+        self.snapshot.get(&self.keyspace, key).map_err(store_error)
+    }
+
+    /// The records whose keys begin with `prefix`, in key order.
+    pub fn prefix(
+        &self,
+        prefix: &[u8],
+    ) -> impl DoubleEndedIterator<Item = Result<(Slice, Slice), ReadError>> + use<> {
+        let found = self.snapshot.prefix(&self.keyspace, prefix);
+        found.map(|guard: Guard| guard.into_inner().map_err(store_error))
+    }
+
+    /// The records whose keys begin with `prefix` and come after `after`.
+    pub fn prefix_after(
+        &self,
+        prefix: &[u8],
+        after: &[u8],
+    ) -> impl Iterator<Item = Result<(Slice, Slice), ReadError>> + use<> {
+        let from: Key = if after >= prefix {
+            [after, &[0]].concat()
+        } else {
+            prefix.to_vec()
+        };
+        let prefix = prefix.to_vec();
+        self.snapshot
+            .range::<Key, _>(&self.keyspace, from..)
+            .map(|guard: Guard| guard.into_inner().map_err(store_error))
+            .take_while(move |found| match found {
+                Ok((key, _)) => key.starts_with(&prefix),
+                Err(_) => true,
+            })
+    }
+}

@@ -1,0 +1,189 @@
+//! A view: the active delta, the sealed one if there is one, and the base under them.
+//!
+//! Every read holds one view from its first look-up to its last, so a checkpoint that ends
+//! meanwhile cannot hide or double anything.
+
+use std::sync::Arc;
+
+use acclaim_core::{EdgeState, Id, ReadError, Rev};
+
+use super::base::BaseSnapshot;
+use super::codec::Damaged;
+use super::delta::{Delta, TargetDelta};
+use super::key::{EdgeRef, Key, TargetRef, UserRef};
+use super::record::{TargetRecord, UserRecord, decode_edge};
+
+/// What a read looks at.
+pub struct View {
+    /// Written by the lane.
+    pub active: Arc<Delta>,
+    /// Being moved into the base.
+    pub sealed: Option<Arc<Delta>>,
+    /// The tables under them.
+    pub base: Arc<BaseSnapshot>,
+}
+
+impl From<Damaged> for ReadError {
+    fn from(damaged: Damaged) -> Self {
+        Self::Store(damaged.to_string())
+    }
+}
+
+/// A read through a shard that may have to go on below it.
+enum Found<T> {
+    Here(T),
+    Below,
+}
+
+impl View {
+    /// The deltas, newest first.
+    pub fn deltas(&self) -> impl Iterator<Item = &Arc<Delta>> {
+        std::iter::once(&self.active).chain(&self.sealed)
+    }
+
+    /// An edge's state.
+    pub fn edge(&self, edge: &EdgeRef) -> Result<EdgeState, ReadError> {
+        match self.deltas().find_map(|delta| delta.edge(edge)) {
+            Some(cell) => Ok(cell.state),
+            None => self.base_edge(edge),
+        }
+    }
+
+    /// An edge's state in the base.
+    pub fn base_edge(&self, edge: &EdgeRef) -> Result<EdgeState, ReadError> {
+        match self.base.get(&edge.key())? {
+            Some(bytes) => Ok(decode_edge(&bytes)?),
+            None => Ok(EdgeState::default()),
+        }
+    }
+
+    /// Whether an edge's state in the base is out of date.
+    pub fn overrides_base(&self, edge: &EdgeRef) -> bool {
+        self.deltas().any(|delta| delta.edge(edge).is_some())
+    }
+
+    /// An edge and its target's count, as they were at one moment.
+    pub fn status(&self, edge: &EdgeRef) -> Result<(EdgeState, u64), ReadError> {
+        let target = edge.target_ref();
+        let (mut state, mut count) = (Found::Below, Found::Below);
+        for delta in self.deltas() {
+            let shard = delta.target_shard(&target);
+            let Some(known) = shard.target(&target) else {
+                continue;
+            };
+            if let Found::Below = count {
+                count = Found::Here(known.record.count);
+            }
+            if let (Found::Below, Some(cell)) = (&state, shard.edge(&target, &edge.user)) {
+                state = Found::Here(cell.state);
+            }
+            if let Found::Here(_) = state {
+                break;
+            }
+        }
+        let state = match state {
+            Found::Here(state) => state,
+            Found::Below => self.base_edge(edge)?,
+        };
+        let count = match count {
+            Found::Here(count) => count,
+            Found::Below => self.base_count(&target)?.0,
+        };
+        Ok((state, count))
+    }
+
+    fn base_count(&self, target: &TargetRef) -> Result<(u64, Rev), ReadError> {
+        match self.base.get(&target.key())? {
+            Some(bytes) => Ok(TargetRecord::decode_count(&bytes)?),
+            None => Ok((0, Rev::ZERO)),
+        }
+    }
+
+    fn in_deltas<T>(&self, target: &TargetRef, read: impl Fn(&TargetDelta) -> T) -> Option<T> {
+        self.deltas()
+            .find_map(|delta| delta.target_shard(target).target(target).map(&read))
+    }
+
+    /// A target's count and the journal place of its last transition.
+    pub fn count(&self, target: &TargetRef) -> Result<(u64, Rev), ReadError> {
+        match self.in_deltas(target, |known| (known.record.count, known.record.rev)) {
+            Some(found) => Ok(found),
+            None => self.base_count(target),
+        }
+    }
+
+    /// A target's record.
+    pub fn target(&self, target: &TargetRef) -> Result<TargetRecord, ReadError> {
+        match self.in_deltas(target, |known| known.record.clone()) {
+            Some(record) => Ok(record),
+            None => self.base_target(target),
+        }
+    }
+
+    fn base_target(&self, target: &TargetRef) -> Result<TargetRecord, ReadError> {
+        match self.base.get(&target.key())? {
+            Some(bytes) => Ok(TargetRecord::decode(&bytes)?),
+            None => Ok(TargetRecord::default()),
+        }
+    }
+
+    /// A user's record.
+    pub fn user(&self, user: &UserRef) -> Result<UserRecord, ReadError> {
+        let known = self
+            .deltas()
+            .find_map(|d| d.with_user(user, |known| known.record.clone()));
+        match known {
+            Some(record) => Ok(record),
+            None => self.base_user(user),
+        }
+    }
+
+    /// A user's record in the base.
+    pub fn base_user(&self, user: &UserRef) -> Result<UserRecord, ReadError> {
+        match self.base.get(&user.key())? {
+            Some(bytes) => Ok(UserRecord::decode(&bytes)?),
+            None => Ok(UserRecord::default()),
+        }
+    }
+
+    /// A note.
+    pub fn note(&self, key: &[u8]) -> Result<Option<Vec<u8>>, ReadError> {
+        match self.deltas().find_map(|delta| delta.note(key)) {
+            Some(note) => Ok(note),
+            None => Ok(self.base.get(key)?.map(|bytes| bytes.to_vec())),
+        }
+    }
+
+    /// All notes whose keys begin with `prefix`, in key order.
+    pub fn notes(&self, prefix: &[u8]) -> Result<Vec<(Key, Vec<u8>)>, ReadError> {
+        let mut found = std::collections::BTreeMap::new();
+        for record in self.base.prefix(prefix) {
+            let (key, value) = record?;
+            found.insert(key.to_vec(), Some(value.to_vec()));
+        }
+        for delta in self.sealed.iter().chain([&self.active]) {
+            found.extend(delta.notes(prefix));
+        }
+        Ok(found
+            .into_iter()
+            .filter_map(|(key, value)| Some((key, value?)))
+            .collect())
+    }
+
+    /// Whether `user` does it to `target`, both users.
+    pub fn does(
+        &self,
+        kind: u8,
+        user: &Id,
+        target_type: u16,
+        target: &Id,
+    ) -> Result<bool, ReadError> {
+        let edge = EdgeRef {
+            kind,
+            user: user.clone(),
+            target_type,
+            target: target.clone(),
+        };
+        Ok(self.edge(&edge)?.active)
+    }
+}

@@ -1,0 +1,443 @@
+//! The workspace of one commit: decides ops against the view and gathers what follows.
+//!
+//! Nothing here is visible to anybody before [`Workspace::publish`], which comes after the log is
+//! durable. A replay at start goes through the same code, so what it builds is what was there.
+//!
+//! It may not know the log, threads or the clock.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use acclaim_core::edge::{self, Change};
+use acclaim_core::{
+    Action, EdgeState, Id, Op, ReadError, Rev, TargetType, Transition, days::REMEMBERED_DAYS,
+};
+use foldhash::fast::FixedState;
+use hashbrown::HashMap as FastMap;
+use indexmap::IndexMap;
+use smallvec::SmallVec;
+
+use super::board::Boards;
+use super::codec::Damaged;
+use super::daily::DailyBook;
+use super::delta::{EdgeChange, TypedId};
+use super::dictionary::Dictionary;
+use super::key::{DailyRef, EdgeRef, Key, KindNo, TargetRef, TypeNo, UserRef};
+use super::log::{ChangeEntry, Entry, UserAdjustment};
+use super::record::{DailyRecord, INDEX_USERS_ABOVE_EDGES, TargetRecord, UserRecord};
+use super::view::View;
+
+const HASH: FixedState = FixedState::with_seed(0x0C0_FFEE);
+
+struct TargetWork {
+    record: TargetRecord,
+    changes: Vec<EdgeChange>,
+}
+
+#[derive(Default)]
+struct UserWork {
+    record: UserRecord,
+    removed: SmallVec<[(Rev, TypedId); 1]>,
+    added: SmallVec<[(Rev, TypedId); 1]>,
+}
+
+/// What one commit does.
+pub struct Workspace<'a> {
+    view: &'a View,
+    dictionary: Arc<Dictionary>,
+    targets: IndexMap<TargetRef, TargetWork, FixedState>,
+    edges: FastMap<(usize, Id), usize, FixedState>,
+    users: IndexMap<UserRef, UserWork, FixedState>,
+    daily: HashMap<DailyRef, DailyRecord>,
+    notes: HashMap<Key, Option<Vec<u8>>>,
+    entries: Vec<Entry>,
+    last_seq: Rev,
+}
+
+/// Where a commit is published.
+pub struct Outlet<'a> {
+    /// The days' numbers.
+    pub daily: &'a DailyBook,
+    /// The rankings' candidates.
+    pub boards: &'a Boards,
+}
+
+impl<'a> Workspace<'a> {
+    /// An empty workspace after the journal place `last_seq`.
+    pub fn new(view: &'a View, dictionary: Arc<Dictionary>, last_seq: Rev) -> Self {
+        Self {
+            view,
+            dictionary,
+            targets: IndexMap::with_hasher(HASH),
+            edges: FastMap::with_hasher(HASH),
+            users: IndexMap::with_hasher(HASH),
+            daily: HashMap::new(),
+            notes: HashMap::new(),
+            entries: Vec::new(),
+            last_seq,
+        }
+    }
+
+    /// Transitions decided.
+    pub fn transitions(&self) -> usize {
+        self.entries
+            .iter()
+            .filter(|entry| matches!(entry, Entry::Change(_)))
+            .count()
+    }
+
+    /// What the log must say of this commit.
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// The view under this commit.
+    pub fn view(&self) -> &'a View {
+        self.view
+    }
+
+    /// The dictionary as of this commit.
+    pub fn dictionary(&self) -> &Arc<Dictionary> {
+        &self.dictionary
+    }
+
+    /// The number of a type, given now if it is new. `None` when the store knows as many as it can.
+    pub fn type_number(&mut self, target_type: &TargetType) -> Option<TypeNo> {
+        if let Some(number) = self.dictionary.type_number(target_type) {
+            return Some(number);
+        }
+        let (number, note) = Arc::make_mut(&mut self.dictionary).add_type(target_type)?;
+        self.note(note.key, Some(note.value));
+        Some(number)
+    }
+
+    /// The last journal place so far.
+    pub fn last_seq(&self) -> Rev {
+        self.last_seq
+    }
+
+    /// Decides an op whose target type has the given number. `excluded` are the kinds that a set
+    /// of it unsets.
+    pub fn decide(
+        &mut self,
+        op: &Op,
+        edge: &EdgeRef,
+        excluded: &[(acclaim_core::KindId, KindNo)],
+        now: Rev,
+    ) -> Result<Transition, ReadError> {
+        let state = self.edge(edge)?;
+        let mut others = SmallVec::<[_; 2]>::new();
+        if op.action != Action::Unset {
+            for (id, kind) in excluded {
+                others.push((
+                    *id,
+                    self.edge(&EdgeRef {
+                        kind: *kind,
+                        ..edge.clone()
+                    })?,
+                ));
+            }
+        }
+        let changes = edge::decide(op, state, &others, self.last_seq, now);
+        let changed = !changes.is_empty();
+        for change in &changes {
+            let kind = self.dictionary.kind(change.kind);
+            let edge = EdgeRef {
+                kind,
+                ..edge.clone()
+            };
+            let count = self.change(&edge, change.before, change.after, change.seq)?;
+            self.entries
+                .push(Entry::Change(entry_of(edge, change, count, op)));
+        }
+        let state = changes.last().map_or(state, |change| change.after);
+        let count = self.count(&edge.target_ref())?;
+        Ok(Transition {
+            active: state.active,
+            changed,
+            count,
+            rev: state.rev,
+        })
+    }
+
+    /// Writes or removes a note.
+    pub fn note(&mut self, key: Key, value: Option<Vec<u8>>) {
+        self.entries.push(Entry::Note(key.clone(), value.clone()));
+        self.notes.insert(key, value);
+    }
+
+    /// A note as of this commit.
+    pub fn read_note(&self, key: &[u8]) -> Result<Option<Vec<u8>>, ReadError> {
+        match self.notes.get(key) {
+            Some(note) => Ok(note.clone()),
+            None => self.view.note(key),
+        }
+    }
+
+    /// Does what an entry says that is no op: corrections and erasure.
+    pub fn enter(&mut self, entry: Entry) -> Result<(), ReadError> {
+        self.replay(&entry)?;
+        self.entries.push(entry);
+        Ok(())
+    }
+
+    /// Does again what an entry of the log says.
+    ///
+    /// # Errors
+    /// [`ReadError`] when the store cannot be read or the entry does not fit it.
+    pub fn replay(&mut self, entry: &Entry) -> Result<(), ReadError> {
+        match entry {
+            Entry::Change(change) => {
+                let count = self.change(&change.edge, change.before, change.after, change.seq)?;
+                if count != change.count {
+                    return Err(
+                        Damaged("a count in the log does not follow from the one before").into(),
+                    );
+                }
+            }
+            Entry::Note(key, value) => {
+                if Dictionary::is_type(key) {
+                    Arc::make_mut(&mut self.dictionary).learn(key);
+                }
+                self.notes.insert(key.clone(), value.clone());
+            }
+            Entry::ForgetEdge(edge) => self.forget_edge(edge)?,
+            Entry::ForgetTarget(target) => {
+                let place = self.target(target)?;
+                self.targets[place].record = TargetRecord::default();
+            }
+            Entry::ForgetUser(user) => {
+                let place = self.user(user)?;
+                self.users[place].record = UserRecord::default();
+            }
+            Entry::AdjustTarget(target, by) => {
+                let place = self.target(target)?;
+                let count = &mut self.targets[place].record.count;
+                *count = count.saturating_add_signed(*by);
+            }
+            Entry::AdjustUser(user, by) => self.adjust_user(user, by)?,
+        }
+        Ok(())
+    }
+
+    fn forget_edge(&mut self, edge: &EdgeRef) -> Result<(), ReadError> {
+        let before = self.edge(edge)?;
+        if before.rev == Rev::ZERO || before.active {
+            return Ok(());
+        }
+        let target = self.target(&edge.target_ref())?;
+        self.record_edge(target, edge, before, EdgeState::default());
+        let user = self.user(&edge.user_ref())?;
+        let record = &mut self.users[user].record;
+        record.edges = record.edges.saturating_sub(1);
+        Ok(())
+    }
+
+    fn adjust_user(&mut self, user: &UserRef, by: &UserAdjustment) -> Result<(), ReadError> {
+        let place = self.user(user)?;
+        let record = &mut self.users[place].record;
+        record.edges = record.edges.saturating_add_signed(by.edges);
+        record.mutual = record.mutual.saturating_add_signed(by.mutual);
+        if by.given != 0 {
+            let given = &mut record.of_type(by.target_type).given;
+            *given = given.saturating_add_signed(by.given);
+        }
+        Ok(())
+    }
+
+    /// An edge's state as of this commit.
+    pub fn edge(&self, edge: &EdgeRef) -> Result<EdgeState, ReadError> {
+        if let Some((target, _, work)) = self.targets.get_full(&edge.target_ref())
+            && let Some(place) = self.edges.get(&(target, edge.user.clone()))
+        {
+            return Ok(work.changes[*place].after);
+        }
+        self.view.edge(edge)
+    }
+
+    fn count(&self, target: &TargetRef) -> Result<u64, ReadError> {
+        match self.targets.get(target) {
+            Some(work) => Ok(work.record.count),
+            None => Ok(self.view.count(target)?.0),
+        }
+    }
+
+    fn target(&mut self, target: &TargetRef) -> Result<usize, ReadError> {
+        if let Some(place) = self.targets.get_index_of(target) {
+            return Ok(place);
+        }
+        let record = self.view.target(target)?;
+        let work = TargetWork {
+            record,
+            changes: Vec::new(),
+        };
+        Ok(self.targets.insert_full(target.clone(), work).0)
+    }
+
+    fn user(&mut self, user: &UserRef) -> Result<usize, ReadError> {
+        if let Some(place) = self.users.get_index_of(user) {
+            return Ok(place);
+        }
+        let work = UserWork {
+            record: self.view.user(user)?,
+            ..UserWork::default()
+        };
+        Ok(self.users.insert_full(user.clone(), work).0)
+    }
+
+    /// Applies a transition to everything that follows from it and returns the target's count.
+    fn change(
+        &mut self,
+        edge: &EdgeRef,
+        before: EdgeState,
+        after: EdgeState,
+        seq: Rev,
+    ) -> Result<u64, ReadError> {
+        let target = self.target(&edge.target_ref())?;
+        let user = self.user(&edge.user_ref())?;
+        self.change_mutual(edge, after.active, user)?;
+        self.record_edge(target, edge, before, after);
+        let record = &mut self.targets[target].record;
+        record.count = step(record.count, after.active)?;
+        record.rev = seq;
+        record.pulse.record(after.rev, after.active, seq);
+        let count = record.count;
+        let record = &mut self.users[user].record;
+        if before.rev == Rev::ZERO {
+            record.edges += 1;
+            record.indexed |= record.edges > INDEX_USERS_ABOVE_EDGES;
+        }
+        let given = &mut record.of_type(edge.target_type).given;
+        *given = step(*given, after.active)?;
+        self.mark_day(edge.kind, edge.target_type, user, after, seq);
+        self.last_seq = seq;
+        Ok(count)
+    }
+
+    fn record_edge(&mut self, target: usize, edge: &EdgeRef, before: EdgeState, after: EdgeState) {
+        let changes = &mut self.targets[target].changes;
+        let place = *self
+            .edges
+            .entry((target, edge.user.clone()))
+            .or_insert_with(|| {
+                changes.push(EdgeChange {
+                    user: edge.user.clone(),
+                    before,
+                    after,
+                });
+                changes.len() - 1
+            });
+        changes[place].after = after;
+    }
+
+    fn change_mutual(
+        &mut self,
+        edge: &EdgeRef,
+        active: bool,
+        user: usize,
+    ) -> Result<(), ReadError> {
+        if !self.dictionary.is_between_users(edge.kind) || edge.user == edge.target {
+            return Ok(());
+        }
+        let back = EdgeRef {
+            kind: edge.kind,
+            user: edge.target.clone(),
+            target_type: edge.target_type,
+            target: edge.user.clone(),
+        };
+        if self.edge(&back)?.active {
+            let other = self.user(&back.user_ref())?;
+            for user in [user, other] {
+                let mutual = &mut self.users[user].record.mutual;
+                *mutual = step(*mutual, active)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn mark_day(
+        &mut self,
+        kind: KindNo,
+        target_type: TypeNo,
+        user: usize,
+        after: EdgeState,
+        seq: Rev,
+    ) {
+        let (day, today) = (after.rev.day(), seq.day());
+        if day + REMEMBERED_DAYS <= today {
+            return;
+        }
+        let record = &mut self.users[user].record;
+        let (first_of_type, first_of_all) = record.mark_day(target_type, day, today);
+        for (of_type, first) in [(Some(target_type), first_of_type), (None, first_of_all)] {
+            let numbers = self
+                .daily
+                .entry(DailyRef {
+                    kind,
+                    target_type: of_type,
+                    day,
+                })
+                .or_default();
+            numbers.set += u64::from(after.active);
+            numbers.unset += u64::from(!after.active);
+            numbers.users += u64::from(first);
+        }
+    }
+
+    /// Makes the commit visible in the view's active delta and the numbers beside it.
+    pub fn publish(mut self, outlet: &Outlet<'_>) {
+        let delta = &self.view.active;
+        for (target, work) in &self.targets {
+            for change in &work.changes {
+                let user = UserRef {
+                    kind: target.kind,
+                    id: change.user.clone(),
+                };
+                let Some(user) = self.users.get_mut(&user) else {
+                    continue;
+                };
+                let typed = || (target.target_type, target.id.clone());
+                if change.before.active {
+                    user.removed.push((change.before.rev, typed()));
+                }
+                if change.after.active {
+                    user.added.push((change.after.rev, typed()));
+                }
+            }
+        }
+        for (user, work) in self.users {
+            delta.put_user(&user, work.record, &work.removed, &work.added);
+        }
+        for (target, work) in &self.targets {
+            delta.put_target(target, work.record.clone(), &work.changes);
+            // After the record is there to be scored.
+            outlet
+                .boards
+                .touch(target, &work.record, self.last_seq, self.view);
+        }
+        for (key, value) in self.notes {
+            delta.put_note(key, value);
+        }
+        outlet.daily.add(&self.daily);
+    }
+}
+
+fn step(number: u64, up: bool) -> Result<u64, ReadError> {
+    let next = if up {
+        number.checked_add(1)
+    } else {
+        number.checked_sub(1)
+    };
+    next.ok_or_else(|| Damaged("a count would fall below zero; run `acclaim check`").into())
+}
+
+fn entry_of(edge: EdgeRef, change: &Change, count: u64, op: &Op) -> ChangeEntry {
+    ChangeEntry {
+        edge,
+        before: change.before,
+        after: change.after,
+        seq: change.seq,
+        count,
+        origin: op.origin.clone(),
+    }
+}

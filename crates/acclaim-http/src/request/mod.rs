@@ -1,0 +1,18 @@
+//! Reading requests: path, query, headers and body, each failure named by its field.
+
+mod body;
+mod headers;
+mod id;
+mod kind;
+mod query;
+mod wire;
+
+pub(crate) use body::{Incoming, broken_off, json_bytes, parse};
+pub(crate) use headers::{REQUEST_ID, WriteHeaders, content_type};
+pub(crate) use id::RequestIds;
+pub(crate) use kind::KindPath;
+pub(crate) use query::{FromQuery, NoQuery, Params, Query, ReadQuery, read_id, read_query};
+pub(crate) use wire::{
+    BatchForm, EdgeForm, EdgeQuery, FreshParam, ListQuery, OpForm, OthersForm, StatusesForm,
+    TargetQuery, TargetsForm, UserIdSchema,
+};

@@ -1,0 +1,92 @@
+//! Every route, on one page. The OpenAPI document is made of the same list.
+
+use axum::Router;
+use utoipa::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::app::Shared;
+use crate::problem::{Code, Problem};
+use crate::routes::{
+    audit, batch, common, consistency, count, daily, docs, erasure, events, export, health,
+    hot_keys, import, jobs, known, metrics, mutual, ranking, recover, relationships, statistics,
+    status, targets, users, writes,
+};
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Acclaim",
+        description = "Likes, follows and every other relation between users and what they act on."
+    ),
+    tags(
+        (name = "writes", description = "Making edges active and inactive"),
+        (name = "reads", description = "Whether, and how many"),
+        (name = "lists", description = "Who, what, and in which order"),
+        (name = "events", description = "What happens, as it happens"),
+        (name = "administration", description = "Looking after the store"),
+        (name = "operations", description = "Looking after the server"),
+    )
+)]
+struct Document;
+
+/// The routes and their document.
+pub(crate) fn routes() -> (Router<Shared>, utoipa::openapi::OpenApi) {
+    let (router, document) = OpenApiRouter::with_openapi(Document::openapi())
+        // Writes.
+        .routes(routes!(writes::toggle))
+        .routes(routes!(writes::set, writes::unset))
+        .routes(routes!(batch::write))
+        // Reads.
+        .routes(routes!(count::one))
+        .routes(routes!(count::many))
+        .routes(routes!(status::one))
+        .routes(routes!(status::many))
+        .routes(routes!(users::list))
+        .routes(routes!(targets::list))
+        .routes(routes!(statistics::read))
+        .routes(routes!(mutual::list))
+        .routes(routes!(common::list))
+        .routes(routes!(relationships::many))
+        .routes(routes!(known::read))
+        .routes(routes!(ranking::list))
+        .routes(routes!(daily::list))
+        .routes(routes!(events::subscribe))
+        // Administration.
+        .routes(routes!(recover::start))
+        .routes(routes!(erasure::user))
+        .routes(routes!(erasure::target))
+        .routes(routes!(jobs::read))
+        .routes(routes!(import::write))
+        .routes(routes!(export::read))
+        .routes(routes!(hot_keys::list))
+        .routes(routes!(audit::list))
+        .routes(routes!(consistency::report))
+        .routes(routes!(consistency::report_unprefixed))
+        .routes(routes!(consistency::check))
+        .routes(routes!(consistency::check_unprefixed))
+        // Operations.
+        .routes(routes!(health::health))
+        .routes(routes!(health::ready))
+        .routes(routes!(metrics::read))
+        .routes(routes!(docs::document))
+        .routes(routes!(docs::page))
+        .split_for_parts();
+    let router = router
+        .fallback(no_route)
+        .method_not_allowed_fallback(no_method);
+    (router, document)
+}
+
+async fn no_route(uri: axum::http::Uri) -> Problem {
+    let detail = format!("there is no route {}; /docs lists them", uri.path());
+    Problem::new(Code::NotFound, detail)
+}
+
+async fn no_method(method: axum::http::Method, uri: axum::http::Uri) -> Problem {
+    let detail = format!(
+        "{} does not take {method}; the header allow says what it takes",
+        uri.path()
+    );
+    Problem::new(Code::MethodNotAllowed, detail)
+}

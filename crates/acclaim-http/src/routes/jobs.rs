@@ -1,0 +1,69 @@
+//! Jobs.
+
+use acclaim_core::port::{Job, JobState};
+use axum::extract::{Path, State};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::answer::{Answer, ok};
+use crate::app::Shared;
+use crate::problem::{Problem, ProblemBody};
+use crate::request::NoQuery;
+
+/// A job that was started.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Started)]
+pub(crate) struct StartedBody {
+    /// Its id, for `/jobs/{id}`.
+    pub(super) id: u64,
+}
+
+/// Where a job stands.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Job)]
+pub(crate) struct JobBody {
+    /// Its id.
+    id: u64,
+    /// What it does, in words.
+    job: String,
+    /// `queued`, `running`, `done` or `failed`.
+    #[schema(value_type = String, example = "running")]
+    state: JobState,
+    /// Edges dealt with.
+    done: u64,
+    /// Edges to deal with, as far as known.
+    total: u64,
+    /// Why it failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    error: Option<String>,
+}
+
+impl From<Job> for JobBody {
+    fn from(job: Job) -> Self {
+        Self {
+            id: job.id,
+            job: job.job,
+            state: job.state,
+            done: job.done,
+            total: job.total,
+            error: job.error,
+        }
+    }
+}
+
+/// Where a job stands.
+#[utoipa::path(get, path = "/api/v2/jobs/{id}", tag = "administration",
+    params(("id" = u64, Path)),
+    responses((status = 200, body = JobBody), (status = "default", body = ProblemBody<'_>)))]
+pub(crate) async fn read(
+    State(app): State<Shared>,
+    Path(id): Path<String>,
+    NoQuery: NoQuery,
+) -> Answer {
+    let id = id.parse().map_err(|_| {
+        let detail = format!("{id:?} is not the id of a job; it is a whole number");
+        Problem::field("id", detail)
+    })?;
+    ok(&JobBody::from(app.service.job(id).await?))
+}
