@@ -102,7 +102,9 @@ impl Client {
     async fn connection(&mut self) -> Result<&mut SendRequest<Full<Bytes>>, Lost> {
         if self.connection.as_ref().is_none_or(SendRequest::is_closed) {
             let stream = TcpStream::connect(self.address).await;
-            let stream = TokioIo::new(stream.map_err(|_| Lost::NotSent)?);
+            let stream = stream.map_err(|_| Lost::NotSent)?;
+            stream.set_nodelay(true).map_err(|_| Lost::NotSent)?;
+            let stream = TokioIo::new(stream);
             let (sender, driver) = handshake(stream).await.map_err(|_| Lost::NotSent)?;
             tokio::spawn(driver);
             self.connection = Some(sender);
