@@ -5,12 +5,9 @@
 
 use csv_core::{ReadRecordResult, Reader};
 
-use crate::edge::Op;
-use crate::rev::Rev;
-
 use super::MAX_LINE_BYTES;
-use super::decode::{Decoded, FormatError};
-use super::fields::{Defaults, Fields, RawId, Resolver};
+use super::decode::FormatError;
+use super::fields::{Fields, Given, LineSink, RawId};
 use super::summary::Fault;
 
 /// The columns that there are.
@@ -22,6 +19,7 @@ const MAX_FIELDS: usize = COLUMNS.len() + 2;
 /// Cuts a stream into records and reads each.
 pub(super) struct Records {
     reader: Reader,
+    given: Given,
     header: Option<Header>,
     /// The values of the record under way, without separators and quotes.
     values: Box<[u8]>,
@@ -51,9 +49,10 @@ struct Header {
 }
 
 impl Records {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(given: Given) -> Self {
         Self {
             reader: Reader::new(),
+            given,
             header: None,
             values: vec![0; MAX_LINE_BYTES].into_boxed_slice(),
             values_len: 0,
@@ -69,9 +68,7 @@ impl Records {
     pub(super) fn decode(
         &mut self,
         mut piece: &[u8],
-        resolver: &mut Resolver,
-        now: Rev,
-        out: &mut Decoded,
+        sink: &mut impl LineSink,
     ) -> Result<(), FormatError> {
         loop {
             if !self.inside {
@@ -82,19 +79,14 @@ impl Records {
                 return Ok(());
             }
             self.inside = true;
-            piece = self.read(piece, resolver, now, out)?;
+            piece = self.read(piece, sink)?;
         }
     }
 
     /// Reads what is left as the last record. A file without any line is an empty one.
-    pub(super) fn finish(
-        &mut self,
-        resolver: &mut Resolver,
-        now: Rev,
-        out: &mut Decoded,
-    ) -> Result<(), FormatError> {
+    pub(super) fn finish(&mut self, sink: &mut impl LineSink) -> Result<(), FormatError> {
         while self.inside {
-            self.read(&[], resolver, now, out)?;
+            self.read(&[], sink)?;
         }
         Ok(())
     }
@@ -110,9 +102,7 @@ impl Records {
     fn read<'a>(
         &mut self,
         piece: &'a [u8],
-        resolver: &mut Resolver,
-        now: Rev,
-        out: &mut Decoded,
+        sink: &mut impl LineSink,
     ) -> Result<&'a [u8], FormatError> {
         let (result, read, written, ended) = self.reader.read_record(
             piece,
@@ -126,7 +116,7 @@ impl Records {
             ReadRecordResult::InputEmpty => {}
             ReadRecordResult::OutputFull => self.overflow(Overflow::Bytes),
             ReadRecordResult::OutputEndsFull => self.overflow(Overflow::Fields),
-            ReadRecordResult::Record => self.end_record(resolver, now, out)?,
+            ReadRecordResult::Record => self.end_record(sink)?,
             ReadRecordResult::End => self.inside = false,
         }
         Ok(&piece[read..])
@@ -138,12 +128,7 @@ impl Records {
         self.ends_len = 0;
     }
 
-    fn end_record(
-        &mut self,
-        resolver: &mut Resolver,
-        now: Rev,
-        out: &mut Decoded,
-    ) -> Result<(), FormatError> {
+    fn end_record(&mut self, sink: &mut impl LineSink) -> Result<(), FormatError> {
         self.inside = false;
         let record = Record {
             values: &self.values[..self.values_len],
@@ -152,10 +137,10 @@ impl Records {
         let overflow = self.overflow.take();
         match &self.header {
             None if overflow.is_some() => return Err(FormatError::HeaderTooLong),
-            None => self.header = Some(Header::read(&record, resolver.defaults())?),
-            Some(header) => match header.op(&record, overflow, resolver, now) {
-                Ok(op) => out.ops.push(op),
-                Err(fault) => out.rejections.push(fault.at(self.line)),
+            None => self.header = Some(Header::read(&record, self.given)?),
+            Some(header) => match header.fields(&record, overflow) {
+                Ok(fields) => sink.fields(self.line, &fields),
+                Err(fault) => sink.fault(self.line, fault),
             },
         }
         self.values_len = 0;
@@ -165,7 +150,7 @@ impl Records {
 }
 
 impl Header {
-    fn read(record: &Record<'_>, defaults: &Defaults) -> Result<Self, FormatError> {
+    fn read(record: &Record<'_>, given: Given) -> Result<Self, FormatError> {
         let mut place = [None; COLUMNS.len()];
         for column in 0..record.ends.len() {
             let name = String::from_utf8_lossy(record.value(column));
@@ -176,13 +161,7 @@ impl Header {
                 return Err(FormatError::RepeatedColumn(COLUMNS[known]));
             }
         }
-        let given = [
-            defaults.kind.is_some(),
-            false,
-            defaults.target_type.is_some(),
-            false,
-            true,
-        ];
+        let given = [given.kind, false, given.target_type, false, true];
         let missing = (0..COLUMNS.len()).find(|c| place[*c].is_none() && !given[*c]);
         match missing {
             Some(column) => Err(FormatError::MissingColumn(COLUMNS[column])),
@@ -193,13 +172,11 @@ impl Header {
         }
     }
 
-    fn op(
+    fn fields<'a>(
         &self,
-        record: &Record<'_>,
+        record: &Record<'a>,
         overflow: Option<Overflow>,
-        resolver: &mut Resolver,
-        now: Rev,
-    ) -> Result<Op, Fault> {
+    ) -> Result<Fields<'a>, Fault> {
         if let Some(Overflow::Bytes) = overflow {
             return Err(Fault::bad(format!(
                 "the record has more than {MAX_LINE_BYTES} bytes, which is the limit; perhaps a \
@@ -218,14 +195,13 @@ impl Header {
         let value = |field: usize| self.value(record, field);
         let [kind, user_id, target_type, target_id, at] =
             [value(0)?, value(1)?, value(2)?, value(3)?, value(4)?];
-        let fields = Fields {
+        Ok(Fields {
             kind,
             user_id: user_id.map(RawId::Text),
             target_type,
             target_id: target_id.map(RawId::Text),
             at,
-        };
-        resolver.op(&fields, now)
+        })
     }
 
     fn value<'a>(&self, record: &Record<'a>, field: usize) -> Result<Option<&'a str>, Fault> {

@@ -1,16 +1,12 @@
 //! From pieces of a stream to ops.
 
-use std::fmt;
-
 use crate::edge::Op;
 use crate::kind::Kinds;
 use crate::rev::Rev;
 
-use super::bom::MarkStripper;
-use super::csv::Records;
-use super::fields::{Defaults, Resolver};
-use super::ndjson::Lines;
-use super::summary::Rejection;
+use super::fields::{Defaults, Fields, Given, LineSink, Resolver};
+use super::stream::Stream;
+use super::summary::{Fault, Rejection};
 use super::{Format, MAX_LINE_BYTES};
 
 /// Why a stream cannot be read at all.
@@ -42,34 +38,23 @@ pub struct Decoded {
 }
 
 /// Reads edges from a stream that comes in pieces. How it is cut never matters.
+#[derive(Debug)]
 pub struct Decoder {
-    mark: MarkStripper,
+    stream: Stream,
     resolver: Resolver,
-    reader: Reader,
-}
-
-enum Reader {
-    Ndjson(Lines),
-    Csv(Box<Records>),
-}
-
-impl fmt::Debug for Decoder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Decoder").finish_non_exhaustive()
-    }
 }
 
 impl Decoder {
     /// A decoder at the start of a stream.
     #[must_use]
     pub fn new(format: Format, kinds: &Kinds, defaults: Defaults) -> Self {
+        let given = Given {
+            kind: defaults.kind.is_some(),
+            target_type: defaults.target_type.is_some(),
+        };
         Self {
-            mark: MarkStripper::default(),
+            stream: Stream::new(format, given),
             resolver: Resolver::new(kinds, defaults),
-            reader: match format {
-                Format::Ndjson => Reader::Ndjson(Lines::default()),
-                Format::Csv => Reader::Csv(Box::new(Records::new())),
-            },
         }
     }
 
@@ -78,11 +63,8 @@ impl Decoder {
     /// # Errors
     /// [`FormatError`]; then nothing more can be read.
     pub fn decode(&mut self, piece: &[u8], now: Rev, out: &mut Decoded) -> Result<(), FormatError> {
-        let (held_back, piece) = self.mark.strip(piece);
-        if !held_back.is_empty() {
-            self.read(held_back, now, out)?;
-        }
-        self.read(piece, now, out)
+        let resolver = &mut self.resolver;
+        self.stream.read(piece, &mut Ops { resolver, now, out })
     }
 
     /// Reads what the end of the stream completes: a last line needs no line feed.
@@ -90,25 +72,28 @@ impl Decoder {
     /// # Errors
     /// [`FormatError`].
     pub fn finish(mut self, now: Rev, out: &mut Decoded) -> Result<(), FormatError> {
-        let held_back = self.mark.held_back();
-        self.read(held_back, now, out)?;
-        match &mut self.reader {
-            Reader::Ndjson(lines) => {
-                lines.finish(&mut self.resolver, now, out);
-                Ok(())
-            }
-            Reader::Csv(records) => records.finish(&mut self.resolver, now, out),
+        let resolver = &mut self.resolver;
+        self.stream.finish(&mut Ops { resolver, now, out })
+    }
+}
+
+/// Resolves lines to ops as they come.
+struct Ops<'a> {
+    resolver: &'a mut Resolver,
+    now: Rev,
+    out: &'a mut Decoded,
+}
+
+impl LineSink for Ops<'_> {
+    fn fields(&mut self, line: u64, fields: &Fields<'_>) {
+        match self.resolver.op(fields, self.now) {
+            Ok(op) => self.out.ops.push(op),
+            Err(fault) => self.fault(line, fault),
         }
     }
 
-    fn read(&mut self, piece: &[u8], now: Rev, out: &mut Decoded) -> Result<(), FormatError> {
-        match &mut self.reader {
-            Reader::Ndjson(lines) => {
-                lines.decode(piece, &mut self.resolver, now, out);
-                Ok(())
-            }
-            Reader::Csv(records) => records.decode(piece, &mut self.resolver, now, out),
-        }
+    fn fault(&mut self, line: u64, fault: Fault) {
+        self.out.rejections.push(fault.at(line));
     }
 }
 

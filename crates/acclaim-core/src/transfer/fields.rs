@@ -44,6 +44,21 @@ pub(super) struct Fields<'a> {
     pub at: Option<&'a str>,
 }
 
+/// Which fields a line may lack because the caller gives them.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Given {
+    pub kind: bool,
+    pub target_type: bool,
+}
+
+/// Where the lines of a stream go.
+pub(super) trait LineSink {
+    /// A line that could be taken apart.
+    fn fields(&mut self, line: u64, fields: &Fields<'_>);
+    /// A line that could not.
+    fn fault(&mut self, line: u64, fault: Fault);
+}
+
 /// Makes ops of fields. Keeps the last target type, since lines mostly repeat it.
 #[derive(Debug)]
 pub(super) struct Resolver {
@@ -59,10 +74,6 @@ impl Resolver {
             defaults,
             last_type: None,
         }
-    }
-
-    pub(super) fn defaults(&self) -> &Defaults {
-        &self.defaults
     }
 
     pub(super) fn op(&mut self, fields: &Fields<'_>, now: Rev) -> Result<Op, Fault> {

@@ -10,6 +10,9 @@
 //! [`Rejection`] and harms no other line. Only a CSV header that cannot be used ends the whole.
 //! Memory is bounded by [`MAX_LINE_BYTES`] and by what one piece decodes to.
 //!
+//! [`Relay`] takes the same streams for somebody who does not know the kinds: a client that passes
+//! the lines on to a server.
+//!
 //! It may not know where the bytes come from, nor the time of day: `now` is passed in.
 
 mod bom;
@@ -17,11 +20,14 @@ mod csv;
 mod decode;
 mod fields;
 mod ndjson;
+mod relay;
+mod stream;
 mod summary;
 mod write;
 
 pub use decode::{Decoded, Decoder, FormatError};
 pub use fields::Defaults;
+pub use relay::{Relay, Relayed};
 pub use summary::{MAX_DETAIL_BYTES, MAX_REJECTIONS, Rejection, RejectionCode, Summary};
 pub use write::Writer;
 

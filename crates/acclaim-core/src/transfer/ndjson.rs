@@ -8,12 +8,8 @@ use std::fmt;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, Visitor};
 
-use crate::edge::Op;
-use crate::rev::Rev;
-
 use super::MAX_LINE_BYTES;
-use super::decode::Decoded;
-use super::fields::{Fields, RawId, Resolver};
+use super::fields::{Fields, LineSink, RawId};
 use super::summary::Fault;
 
 /// Cuts a stream into lines and reads each.
@@ -28,16 +24,10 @@ pub(super) struct Lines {
 }
 
 impl Lines {
-    pub(super) fn decode(
-        &mut self,
-        mut piece: &[u8],
-        resolver: &mut Resolver,
-        now: Rev,
-        out: &mut Decoded,
-    ) {
+    pub(super) fn decode(&mut self, mut piece: &[u8], sink: &mut impl LineSink) {
         while let Some(end) = memchr::memchr(b'\n', piece) {
             self.ended += 1;
-            self.end_line(&piece[..end], resolver, now, out);
+            self.end_line(&piece[..end], sink);
             piece = &piece[end + 1..];
         }
         if !self.too_long {
@@ -51,53 +41,43 @@ impl Lines {
     }
 
     /// Reads what is left as the last line.
-    pub(super) fn finish(&mut self, resolver: &mut Resolver, now: Rev, out: &mut Decoded) {
+    pub(super) fn finish(&mut self, sink: &mut impl LineSink) {
         self.ended += 1;
-        self.end_line(&[], resolver, now, out);
+        self.end_line(&[], sink);
     }
 
-    fn end_line(&mut self, end: &[u8], resolver: &mut Resolver, now: Rev, out: &mut Decoded) {
+    fn end_line(&mut self, end: &[u8], sink: &mut impl LineSink) {
         if self.too_long || self.start.len() + end.len() > MAX_LINE_BYTES {
             self.start.clear();
             self.too_long = false;
             let fault = Fault::bad(format!(
                 "the line has more than {MAX_LINE_BYTES} bytes, which is the limit"
             ));
-            out.rejections.push(fault.at(self.ended));
+            sink.fault(self.ended, fault);
         } else if self.start.is_empty() {
-            read_line(end, self.ended, resolver, now, out);
+            read_line(end, self.ended, sink);
         } else {
             self.start.extend_from_slice(end);
-            read_line(&self.start, self.ended, resolver, now, out);
+            read_line(&self.start, self.ended, sink);
             self.start.clear();
         }
     }
 }
 
-fn read_line(line: &[u8], number: u64, resolver: &mut Resolver, now: Rev, out: &mut Decoded) {
-    if line.trim_ascii().is_empty() {
+fn read_line(line: &[u8], number: u64, sink: &mut impl LineSink) {
+    let text = line.trim_ascii_start();
+    if text.is_empty() {
         return;
     }
-    match read_edge(line, resolver, now) {
-        Ok(op) => out.ops.push(op),
-        Err(fault) => out.rejections.push(fault.at(number)),
-    }
-}
-
-fn read_edge(line: &[u8], resolver: &mut Resolver, now: Rev) -> Result<Op, Fault> {
     // The derived reader would take an array of the values in order for an object.
-    if line.trim_ascii_start().first() != Some(&b'{') {
-        return Err(Fault::bad("the line is not a JSON object".to_owned()));
+    if text[0] != b'{' {
+        let fault = Fault::bad("the line is not a JSON object".to_owned());
+        return sink.fault(number, fault);
     }
-    let edge: Edge<'_> = serde_json::from_slice(line).map_err(|e| unreadable(&e))?;
-    let fields = Fields {
-        kind: edge.kind.as_ref().map(|text| &*text.0),
-        user_id: edge.user_id.as_ref().map(JsonId::raw),
-        target_type: edge.target_type.as_ref().map(|text| &*text.0),
-        target_id: edge.target_id.as_ref().map(JsonId::raw),
-        at: edge.at.as_ref().map(|text| &*text.0),
-    };
-    resolver.op(&fields, now)
+    match serde_json::from_slice::<Edge<'_>>(line) {
+        Ok(edge) => sink.fields(number, &edge.fields()),
+        Err(error) => sink.fault(number, unreadable(&error)),
+    }
 }
 
 /// The parser counts lines inside the one that it was given, which would mislead.
@@ -121,6 +101,18 @@ struct Edge<'a> {
     target_id: Option<JsonId<'a>>,
     #[serde(borrow)]
     at: Option<JsonText<'a>>,
+}
+
+impl Edge<'_> {
+    fn fields(&self) -> Fields<'_> {
+        Fields {
+            kind: self.kind.as_ref().map(|text| &*text.0),
+            user_id: self.user_id.as_ref().map(JsonId::raw),
+            target_type: self.target_type.as_ref().map(|text| &*text.0),
+            target_id: self.target_id.as_ref().map(JsonId::raw),
+            at: self.at.as_ref().map(|text| &*text.0),
+        }
+    }
 }
 
 /// A string that borrows from its line where it can. `Option<Cow<str>>` would always copy.

@@ -1,0 +1,98 @@
+//! `acclaim import`: files into a server or a data directory.
+//!
+//! One thread reads and takes lines apart while the batches before are being written. Lines go in
+//! their order, so of two lines about one edge the first decides.
+
+mod local;
+mod progress;
+mod rejects;
+mod remote;
+mod source;
+
+use std::path::Path;
+
+use acclaim_core::TargetType;
+use acclaim_core::transfer::Summary;
+use anyhow::Context as _;
+
+use crate::cli::ImportArgs;
+use crate::output::{Outcome, note, say};
+use crate::store::{self, Store};
+
+/// Rejected lines that the summary repeats.
+const SHOWN_REJECTIONS: usize = 10;
+
+/// Imports every file.
+pub fn run(args: &ImportArgs, file: Option<&Path>) -> anyhow::Result<Outcome> {
+    let target_type = args.target_type.as_deref().map(TargetType::parse);
+    let target_type = target_type.transpose().context("--target-type")?;
+    let runtime = store::runtime()?;
+    let sum = match &args.place.server {
+        Some(url) => runtime.block_on(into_server(url, args))?,
+        None => {
+            let loaded = super::load_with_data(file, args.place.data.as_deref())?;
+            let store = store::open(&loaded.config)?;
+            let import = async |store: &Store| into_store(store, args, target_type).await;
+            runtime.block_on(store.close_after(import))?
+        }
+    };
+    if args.files.len() > 1 {
+        tell("all files", &sum)?;
+    }
+    Ok(match sum.rejected {
+        0 => Outcome::Done,
+        _ => Outcome::Findings,
+    })
+}
+
+async fn into_store(
+    store: &Store,
+    args: &ImportArgs,
+    target_type: Option<TargetType>,
+) -> anyhow::Result<Summary> {
+    let kind = args.kind.as_deref().map(|name| store.kind(name));
+    let defaults = acclaim_core::transfer::Defaults {
+        kind: kind.transpose().context("--kind")?,
+        target_type,
+    };
+    let mut sum = Summary::default();
+    for path in &args.files {
+        let summary = local::import(store, path, &defaults).await;
+        sum.add(finish(path, summary)?);
+    }
+    Ok(sum)
+}
+
+async fn into_server(url: &str, args: &ImportArgs) -> anyhow::Result<Summary> {
+    let mut server = remote::Server::connect(url, args).await?;
+    let mut sum = Summary::default();
+    for path in &args.files {
+        let summary = server.import(path).await;
+        sum.add(finish(path, summary)?);
+    }
+    Ok(sum)
+}
+
+fn finish(path: &Path, summary: anyhow::Result<Summary>) -> anyhow::Result<Summary> {
+    let name = source::name(path);
+    let summary = summary.with_context(|| {
+        format!("{name} is not imported to its end; run it again, nothing doubles")
+    })?;
+    tell(&name, &summary)?;
+    Ok(summary)
+}
+
+fn tell(name: &str, summary: &Summary) -> anyhow::Result<()> {
+    say(format_args!(
+        "{name}: {} lines, {} new, {} already there, {} rejected",
+        summary.lines, summary.set, summary.unchanged, summary.rejected
+    ))?;
+    for rejection in summary.rejections.iter().take(SHOWN_REJECTIONS) {
+        let code = rejection.code.as_str();
+        note(format_args!(
+            "line {}: {code}: {}",
+            rejection.line, rejection.detail
+        ));
+    }
+    Ok(())
+}

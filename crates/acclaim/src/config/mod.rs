@@ -1,0 +1,101 @@
+//! The configuration: values, where each came from, and the one table that describes them.
+//!
+//! A flag beats the environment, which beats the file, which beats the default. The table in
+//! [`keys`] is the only place that knows a key's name, unit, range, default and meaning; reading
+//! the file and the environment, the listing of `acclaim config` and the reference all follow
+//! from it. The kinds (`[kinds.NAME]`) are the one section with names of the user's own.
+
+mod keys;
+mod kinds;
+mod load;
+mod reference;
+mod value;
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use acclaim_core::{Kind, Kinds};
+
+pub use load::{ConfigError, Loaded, Override, load};
+pub use reference::reference;
+
+/// How logs are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Text on a terminal, JSON otherwise.
+    Auto,
+    /// Lines for people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+impl LogFormat {
+    /// The words of the formats.
+    pub const WORDS: &'static [&'static str] = &["auto", "text", "json"];
+
+    /// Its word.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Text => "text",
+            Self::Json => "json",
+        }
+    }
+
+    /// The format of a word.
+    pub fn of_word(word: &str) -> Option<Self> {
+        let all = [Self::Auto, Self::Text, Self::Json];
+        all.into_iter().find(|format| format.word() == word)
+    }
+}
+
+/// `[server]`: what concerns the process as a whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Server {
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// The directory of the embedded store.
+    pub data: PathBuf,
+    /// Threads that answer requests; 0 takes one a processor.
+    pub worker_threads: usize,
+    /// How logs are written.
+    pub log_format: LogFormat,
+    /// The least level that is logged.
+    pub log_level: tracing::Level,
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 7700)),
+            data: PathBuf::from("./acclaim-data"),
+            worker_threads: 0,
+            log_format: LogFormat::Auto,
+            log_level: tracing::Level::INFO,
+        }
+    }
+}
+
+/// Everything that can be configured.
+#[derive(Clone, Debug, Default)]
+pub struct Config {
+    /// `[server]`.
+    pub server: Server,
+    /// `[http]`.
+    pub http: acclaim_http::Limits,
+    /// `[engine]`.
+    pub engine: acclaim_engine::embedded::Options,
+    /// `[kinds.NAME]`, in the order of their names.
+    pub kinds: Vec<Kind>,
+}
+
+impl Config {
+    /// The kinds of this server, the built-in ones among them.
+    ///
+    /// # Errors
+    /// When they contradict each other or are too many.
+    pub fn kinds(&self) -> Result<Kinds, ConfigError> {
+        Kinds::new(self.kinds.iter().cloned()).map_err(|e| ConfigError::Kinds(e.to_string()))
+    }
+}
