@@ -1,6 +1,7 @@
 //! Deaths at named places, under load, and in the midst of a job.
 
 use std::fs;
+use std::os::unix::process::ExitStatusExt;
 use std::time::{Duration, Instant};
 
 use hyper::Method;
@@ -11,15 +12,17 @@ use crate::client::{Client, Sent};
 use crate::damage::{newest_segment, used};
 use crate::load::Load;
 use crate::round::Round;
-use crate::seeded;
 use crate::server::{Server, check_is_clean};
 use crate::world::World;
+use crate::{rounds, seeded};
 
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// Dies `deaths` times at a place and judges each time. `nth` is drawn up to `latest`.
-fn die_at(place: &str, latest: u64, deaths: u64) {
+/// Dies at a place and judges, half as often as there are kills. Which time it dies there is drawn,
+/// up to `latest`.
+fn die_at(place: &str, latest: u64) {
     seeded(async |_, mut chance| {
+        let deaths = rounds().div_ceil(2);
         let home = tempfile::tempdir().unwrap();
         let data = home.path().join("data");
         let mut world = World::default();
@@ -41,7 +44,7 @@ fn die_at(place: &str, latest: u64, deaths: u64) {
                 let ticks = load.ticks.clone();
                 loads.push((Round(round), load.records().await, ticks));
             }
-            server.wait();
+            died(server);
             let server = Server::start(&data);
             for (round, records, ticks) in loads {
                 world.judge(server.address, round, records, &ticks).await;
@@ -55,29 +58,35 @@ fn die_at(place: &str, latest: u64, deaths: u64) {
     });
 }
 
+/// Waits for the death, which must be the sudden one.
+fn died(server: Server) {
+    let status = server.wait();
+    assert_eq!(status.signal(), Some(9), "{status}");
+}
+
 #[test]
 fn before_the_log_is_written() {
-    die_at("commit.before-write", 300, 2);
+    die_at("commit.before-write", 300);
 }
 
 #[test]
 fn before_the_log_is_durable() {
-    die_at("commit.before-sync", 300, 2);
+    die_at("commit.before-sync", 300);
 }
 
 #[test]
 fn before_anybody_is_answered() {
-    die_at("commit.before-answer", 300, 2);
+    die_at("commit.before-answer", 300);
 }
 
 #[test]
 fn before_the_store_takes_a_checkpoint() {
-    die_at("checkpoint.before-ingest", 2, 2);
+    die_at("checkpoint.before-ingest", 2);
 }
 
 #[test]
 fn after_the_store_took_a_checkpoint() {
-    die_at("checkpoint.after-ingest", 2, 2);
+    die_at("checkpoint.after-ingest", 2);
 }
 
 /// A commit that was written and never made durable may be torn; it takes nothing with it.
@@ -92,7 +101,7 @@ fn a_torn_commit_is_no_loss() {
         let load = Load::begin(server.address, Round(1), &mut chance);
         let ticks = load.ticks.clone();
         let records = load.records().await;
-        server.wait();
+        died(server);
         tear(&data, &mut chance);
         let server = Server::start(&data);
         let mut world = World::default();
@@ -135,7 +144,7 @@ fn in_a_job() {
         };
         // The answer may be lost with the server, the job may not.
         let _ = Client::new(server.address).call(&erase).await;
-        server.wait();
+        died(server);
         let server = Server::try_start(&data, &[few]).unwrap();
         let mut client = Client::new(server.address);
         erased(&mut client, &user).await;

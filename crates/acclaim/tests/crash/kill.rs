@@ -6,9 +6,9 @@ use rand::Rng;
 
 use crate::load::Load;
 use crate::round::Round;
-use crate::seeded;
 use crate::server::{Server, check_is_clean};
 use crate::world::{Tally, World};
+use crate::{rounds, seeded};
 
 /// A start on so small a store takes no longer, in a debug build too.
 const START_LIMIT: Duration = Duration::from_secs(10);
@@ -16,7 +16,7 @@ const START_LIMIT: Duration = Duration::from_secs(10);
 #[test]
 fn nothing_acknowledged_is_lost_by_kills() {
     seeded(async |_, mut chance| {
-        let rounds = acclaim_testkit::settings::number("ACCLAIM_CRASH_ROUNDS", 4);
+        let rounds = rounds();
         let home = tempfile::tempdir().unwrap();
         let data = home.path().join("data");
         let (mut world, mut tally) = (World::default(), Tally::default());

@@ -7,6 +7,11 @@
 //! - `ACCLAIM_BINARY`: another binary to test, for example a release build.
 //!
 //! `cargo test -p acclaim --features failpoints --test crash` adds deaths at named places.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a panic is how a test fails"
+)]
 
 mod client;
 mod damage;
@@ -24,6 +29,11 @@ use std::future::Future;
 
 use rand::SeedableRng;
 use rand::rngs::StdRng;
+
+/// How often to kill.
+fn rounds() -> u64 {
+    acclaim_testkit::settings::number("ACCLAIM_CRASH_ROUNDS", 4)
+}
 
 /// Runs a test with a seeded source of chance, and tells the seed where it fails.
 fn seeded<F: Future<Output = ()>>(test: impl FnOnce(u64, StdRng) -> F) {
