@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpSocket, TcpStream};
 
 /// A request to be sent.
 #[derive(Clone)]
@@ -123,14 +123,28 @@ impl Reply {
 pub struct Connection {
     reader: BufReader<OwnedReadHalf>,
     writer: OwnedWriteHalf,
+    /// Whether the last request was one whose answer has no body.
+    bodiless: bool,
 }
 
 impl Connection {
     pub async fn open(address: SocketAddr) -> Self {
-        let (reader, writer) = TcpStream::connect(address).await.unwrap().into_split();
+        Self::over(TcpStream::connect(address).await.unwrap())
+    }
+
+    /// A connection whose side of the socket holds as little as it can.
+    pub async fn narrow(address: SocketAddr) -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(4_096).unwrap();
+        Self::over(socket.connect(address).await.unwrap())
+    }
+
+    fn over(stream: TcpStream) -> Self {
+        let (reader, writer) = stream.into_split();
         Self {
             reader: BufReader::new(reader),
             writer,
+            bodiless: false,
         }
     }
 
@@ -144,6 +158,7 @@ impl Connection {
     }
 
     pub async fn send(&mut self, request: Request) -> Reply {
+        self.bodiless = request.method == "HEAD";
         self.write(&request.bytes()).await;
         self.reply().await
     }
@@ -151,6 +166,9 @@ impl Connection {
     /// Reads a whole answer.
     pub async fn reply(&mut self) -> Reply {
         let mut reply = self.head().await.expect("an answer");
+        if self.bodiless {
+            return reply;
+        }
         if reply.header("transfer-encoding") == Some("chunked") {
             while let Some(chunk) = self.chunk().await {
                 reply.body.extend(chunk);
