@@ -83,6 +83,30 @@ async fn the_document_has_the_calls_of_the_contract_and_no_other() {
 }
 
 #[tokio::test]
+async fn every_call_has_a_name_of_its_own_and_says_what_failures_look_like() {
+    let server = Server::start().await;
+    let mut names = std::collections::HashSet::new();
+    for item in document(&server).await["paths"]
+        .as_object()
+        .unwrap()
+        .values()
+    {
+        for operation in item.as_object().unwrap().values() {
+            let name = operation["operationId"].as_str().unwrap();
+            assert!(names.insert(name.to_owned()), "{name}");
+            let failure = &operation["responses"]["default"];
+            assert!(
+                failure["content"]["application/problem+json"].is_object(),
+                "{name}"
+            );
+            for response in operation["responses"].as_object().unwrap().values() {
+                assert!(response["description"].is_string(), "{name}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
 async fn the_router_takes_what_is_documented() {
     let server = Server::start().await;
     for (path, item) in document(&server).await["paths"].as_object().unwrap() {

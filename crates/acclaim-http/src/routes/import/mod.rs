@@ -87,10 +87,20 @@ pub(crate) struct ImportedSchema {
 ///
 /// The body may be packed (`Content-Encoding: gzip`) and has no limit. After a failure the lines
 /// before it may be written; send the file again.
-#[utoipa::path(post, path = "/api/v2/import", tag = "administration",
-    params(ImportQuery),
+#[utoipa::path(
+    post,
+    path = "/api/v2/import",
+    operation_id = "import",
+    tag = "administration",
+    params(
+        ImportQuery,
+    ),
     request_body(content((String = "application/x-ndjson"), (String = "text/csv"))),
-    responses((status = 200, body = ImportedSchema), (status = "default", body = ProblemBody<'_>)))]
+    responses(
+        (status = 200, description = "The answer", body = ImportedSchema),
+        (status = "default", description = "What was wrong", body = ProblemBody<'_>, content_type = "application/problem+json"),
+    )
+)]
 pub(crate) async fn write(State(app): State<Shared>, request: Request) -> Answer {
     let (parts, body) = request.into_parts();
     let query: ImportQuery = read_query(parts.uri.query())?;
