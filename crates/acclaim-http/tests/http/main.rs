@@ -2,7 +2,7 @@
 //!
 //! With `ACCLAIM_TEST_URL` set (`127.0.0.1:7700`), the tests that need nothing but the contract run
 //! against that server, which must be empty and have the kinds of [`support::kinds`].
-#![allow(missing_docs, clippy::print_stderr)]
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
 mod support;
 

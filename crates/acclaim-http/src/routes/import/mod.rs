@@ -146,7 +146,7 @@ struct Import {
 
 impl Import {
     async fn run(mut self, mut body: Body) -> Result<Summary, Problem> {
-        while let Some(piece) = next_piece(&self.app, &mut body).await? {
+        while let Some(piece) = next_piece(&mut body).await? {
             for part in self.unpacker.parts(&piece) {
                 self.unpacker.feed(&part)?;
                 self.decode_unpacked().await?;
@@ -174,24 +174,13 @@ impl Import {
     }
 }
 
-async fn next_piece(app: &Shared, body: &mut Body) -> Result<Option<bytes::Bytes>, Problem> {
-    loop {
-        let frame = tokio::time::timeout(app.limits.body_timeout(), body.frame()).await;
-        let frame = frame.map_err(|_| {
-            let millis = app.limits.body_timeout_millis;
-            let detail = format!("nothing of the body came for {millis} ms");
-            Problem::new(Code::BadRequest, detail)
-        })?;
-        match frame {
-            None => return Ok(None),
-            Some(Err(_)) => return Err(broken_off()),
-            Some(Ok(frame)) => {
-                if let Ok(data) = frame.into_data() {
-                    return Ok(Some(data));
-                }
-            }
+async fn next_piece(body: &mut Body) -> Result<Option<bytes::Bytes>, Problem> {
+    while let Some(frame) = body.frame().await {
+        if let Ok(data) = frame.map_err(|_| broken_off())?.into_data() {
+            return Ok(Some(data));
         }
     }
+    Ok(None)
 }
 
 fn unusable(error: FormatError) -> Problem {
