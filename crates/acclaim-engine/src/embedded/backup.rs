@@ -66,10 +66,10 @@ fn at(path: &Path) -> impl Fn(io::Error) -> BackupError + '_ {
 
 fn require_empty(dir: &Path) -> Result<(), BackupError> {
     match std::fs::read_dir(dir) {
-        Ok(mut files) if files.next().is_some() => {
-            Err(BackupError::NotEmpty(dir.display().to_string()))
-        }
-        Ok(_) => Ok(()),
+        Ok(mut files) => match files.next() {
+            Some(_) => Err(BackupError::NotEmpty(dir.display().to_string())),
+            None => Ok(()),
+        },
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(at(dir)(error)),
     }

@@ -21,6 +21,7 @@ use tracing::{error, warn};
 
 use super::checkpoint::Sealed;
 use super::delta::Delta;
+use super::dictionary::NewName;
 use super::key::EdgeRef;
 use super::log::{LogFailure, LogWriter};
 use super::notes::Answer;
@@ -101,16 +102,24 @@ pub struct Lane {
     log: LogWriter,
     checkpoints: Sender<Sealed>,
     seal_wanted: bool,
+    /// Kinds that are new to this store; the first commit writes their numbers.
+    new_names: Vec<NewName>,
 }
 
 impl Lane {
     /// A lane that goes on after what `log` holds.
-    pub fn new(shared: Arc<Shared>, log: LogWriter, checkpoints: Sender<Sealed>) -> Self {
+    pub fn new(
+        shared: Arc<Shared>,
+        log: LogWriter,
+        checkpoints: Sender<Sealed>,
+        new_names: Vec<NewName>,
+    ) -> Self {
         Self {
             shared,
             log,
             checkpoints,
             seal_wanted: false,
+            new_names,
         }
     }
 
@@ -149,6 +158,9 @@ impl Lane {
         let view = self.shared.view.load_full();
         let dictionary = self.shared.dictionary.load_full();
         let mut work = Workspace::new(&view, dictionary, self.log.last_seq());
+        for NewName { key, value } in &self.new_names {
+            work.note(key.clone(), Some(value.clone()));
+        }
         let mut answers = Vec::with_capacity(batch.len());
         let mut ops = 0;
         for call in batch.drain(..) {
@@ -170,9 +182,12 @@ impl Lane {
             fail_all(answers, &failed);
             return;
         }
+        self.new_names.clear();
         self.publish(work);
         failpoint::hit(failpoint::COMMIT_BEFORE_ANSWER);
-        for (sender, reply, _in_flight) in answers {
+        for (sender, reply, in_flight) in answers {
+            // Before the answer, so that a repeat right after it finds the key free.
+            drop(in_flight);
             answer(sender, reply);
         }
     }
@@ -404,7 +419,8 @@ type Pending = (
 );
 
 fn fail_all(answers: Vec<Pending>, failed: &WriteError) {
-    for (sender, _, _) in answers {
+    for (sender, _, in_flight) in answers {
+        drop(in_flight);
         answer(sender, Err(failed.clone()));
     }
 }

@@ -49,7 +49,7 @@ use tokio::sync::watch;
 
 use crate::combiner::{Combiner, Refused, combiner};
 use jobs::Runner;
-use lane::{Command, Lane, Reply, Work};
+use lane::{Command, Lane, Reply};
 use metrics::Metrics;
 use shared::{Gate, Shared};
 
@@ -111,7 +111,7 @@ impl EmbeddedEngine {
         });
         let (lane, taker) = combiner(shared.options.queue_max_ops);
         let (sealed, checkpoints) = mpsc::channel();
-        let writer = Lane::new(Arc::clone(&shared), opened.log, sealed);
+        let writer = Lane::new(Arc::clone(&shared), opened.log, sealed, opened.new_names);
         let for_checkpoints = Arc::clone(&shared);
         let runner = Runner {
             shared: Arc::clone(&shared),
@@ -132,28 +132,8 @@ impl EmbeddedEngine {
             threads: Mutex::new(threads),
             _lock: opened.lock,
         });
-        engine.write_names(opened.new_names);
         engine.resume_jobs(dir)?;
         Ok(engine)
-    }
-
-    /// Gives the kinds that are new to this store their numbers, before any write of theirs: the
-    /// combiner keeps the order.
-    fn write_names(&self, names: Vec<dictionary::NewName>) {
-        if names.is_empty() {
-            return;
-        }
-        let work: Work = Box::new(move |work| {
-            names
-                .into_iter()
-                .for_each(|name| work.note(name.key, Some(name.value)));
-            Ok(())
-        });
-        // The queue is empty and open, so it takes this; the answer is not waited for, since every
-        // write comes after it.
-        if let Ok(answer) = self.lane.call(Command::Work(work), 1) {
-            let _ = answer.blocking_recv();
-        }
     }
 
     /// Goes on with the jobs that were under way.

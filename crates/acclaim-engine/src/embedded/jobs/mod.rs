@@ -223,7 +223,11 @@ impl Runner {
         info!(id, job = job.show().job, "job begins");
         let outcome = self.work_off(&mut job);
         match outcome {
-            Ok(()) => job.state = JobState::Done,
+            Ok(()) => {
+                job.state = JobState::Done;
+                // The total was an estimate: an edge from a user to themself is in it twice.
+                job.total = job.done;
+            }
             Err(StepError::Stopping) => return Err(StepError::Stopping),
             Err(StepError::Failed(error)) => {
                 job.state = JobState::Failed;

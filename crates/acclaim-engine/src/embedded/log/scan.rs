@@ -81,7 +81,7 @@ pub fn scan_segment(
                 if has_frame_after(rest, scanned.next_number) {
                     return Err(damage("a frame is damaged and readable ones follow it"));
                 }
-                if unreadable.is_some() && !is_torn(rest) {
+                if unreadable.is_some() && !is_torn(rest, offset as usize) {
                     return Err(damage("the last frame is whole but its checksum is wrong"));
                 }
                 return Ok(Scanned {
@@ -113,7 +113,7 @@ fn has_frame_after(rest: &[u8], number: u64) -> bool {
     })
 }
 
-fn is_torn(rest: &[u8]) -> bool {
+fn is_torn(rest: &[u8], offset: usize) -> bool {
     let Some(Ok(header)) = frame::peek(rest) else {
         // The header itself does not read. It was torn if it or what follows was never written.
         return rest
@@ -130,10 +130,15 @@ fn is_torn(rest: &[u8]) -> bool {
     let Some(frame) = rest.get(..header.payload_bytes + FRAME_OVERHEAD_BYTES) else {
         return true;
     };
+    let first_sector = offset.next_multiple_of(SECTOR_BYTES) - offset;
+    let sectors = frame
+        .get(first_sector..)
+        .unwrap_or_default()
+        .chunks_exact(SECTOR_BYTES);
     frame.last() == Some(&0)
-        || frame
-            .chunks(SECTOR_BYTES)
-            .any(|part| part.len() == SECTOR_BYTES && part.iter().all(|byte| *byte == 0))
+        || sectors
+            .into_iter()
+            .any(|sector| sector.iter().all(|b| *b == 0))
 }
 
 #[cfg(test)]
@@ -145,7 +150,7 @@ mod tests {
         let mut buffer = Vec::new();
         for number in 1..=frames {
             Frame::begin(&mut buffer);
-            Entry::Note(b"a note".to_vec(), Some(vec![7; 900])).encode(&mut buffer, &mut Rev(5));
+            Entry::Note(b"a note".to_vec(), Some(vec![7; 1_200])).encode(&mut buffer, &mut Rev(5));
             Frame::finish(&mut buffer, number, 5);
             all.extend_from_slice(&buffer);
             ends.push(all.len());
@@ -185,10 +190,12 @@ mod tests {
 
     #[test]
     fn a_lost_sector_inside_the_last_frame_is_torn() {
-        let (mut bytes, ends) = segment(1);
-        let sector = ends[0] - 700..ends[0] - 100;
-        bytes[sector].fill(0);
-        assert_eq!(scan(&bytes).unwrap().tail, Tail::Torn);
+        let (mut bytes, ends) = segment(2);
+        let sector = ends[0].next_multiple_of(SECTOR_BYTES);
+        assert!(sector + SECTOR_BYTES < ends[1]);
+        bytes[sector..sector + SECTOR_BYTES].fill(0);
+        let scanned = scan(&bytes).unwrap();
+        assert_eq!((scanned.next_number, scanned.tail), (2, Tail::Torn));
     }
 
     #[test]
