@@ -2,7 +2,10 @@
 
 use std::io::IsTerminal as _;
 
-use tracing_subscriber::filter::LevelFilter;
+use tracing::Level;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::config::{LogFormat, Server};
 
@@ -13,13 +16,26 @@ pub fn start(server: &Server) {
         LogFormat::Text => true,
         LogFormat::Json => false,
     };
-    let logs = tracing_subscriber::fmt()
-        .with_max_level(LevelFilter::from_level(server.log_level))
-        .with_writer(std::io::stderr);
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let registry = tracing_subscriber::registry().with(targets(server.log_level));
     // An error means that logs were started before, which only tests could do.
     let _ = if text {
-        logs.with_ansi(std::io::stderr().is_terminal()).try_init()
+        let lines = lines.with_ansi(std::io::stderr().is_terminal());
+        registry.with(lines).try_init()
     } else {
-        logs.json().flatten_event(true).try_init()
+        registry.with(lines.json().flatten_event(true)).try_init()
     };
+}
+
+/// The level holds for Acclaim; what the store's library tells of its files is for debugging.
+fn targets(level: Level) -> Targets {
+    let of_store = if level < Level::DEBUG {
+        level.min(Level::WARN)
+    } else {
+        level
+    };
+    Targets::new()
+        .with_default(LevelFilter::from_level(level))
+        .with_target("fjall", of_store)
+        .with_target("lsm_tree", of_store)
 }

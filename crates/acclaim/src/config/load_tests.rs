@@ -206,3 +206,28 @@ fn the_reference_has_every_key() {
         );
     }
 }
+
+/// Names of the fields of a struct, as its `Debug` shows them.
+fn fields(shown: &str) -> Vec<String> {
+    let inside = shown.split_once('{').unwrap().1;
+    let pairs = inside.split(", ").filter_map(|pair| pair.split_once(':'));
+    pairs.map(|(name, _)| name.trim().to_owned()).collect()
+}
+
+#[test]
+fn every_limit_of_the_server_and_the_engine_is_a_key() {
+    let config = Config::default();
+    let sections = [
+        ("http", format!("{:?}", config.http)),
+        ("engine", format!("{:?}", config.engine)),
+        ("server", format!("{:?}", config.server)),
+    ];
+    for (section, shown) in sections {
+        for field in fields(&shown) {
+            assert!(
+                find(&format!("{section}.{field}")).is_some(),
+                "{section}.{field}"
+            );
+        }
+    }
+}

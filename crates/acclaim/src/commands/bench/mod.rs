@@ -70,7 +70,7 @@ pub struct BenchArgs {
     #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..))]
     pub targets: u32,
     /// How unevenly targets are chosen: the exponent of Zipf's law; 0 is evenly
-    #[arg(long, default_value_t = 0.0, value_parser = skew)]
+    #[arg(long, default_value_t = 0.0, allow_negative_numbers = true, value_parser = skew)]
     pub skew: f64,
     /// Requests a second in all (open loop); without it, as many as are answered
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
