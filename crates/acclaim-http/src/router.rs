@@ -93,12 +93,9 @@ const WORDS: [&str; 5] = ["events", "import", "export", "audit", "hot-keys"];
 async fn no_method(State(app): State<Shared>, method: Method, uri: Uri) -> Problem {
     let path = uri.path();
     let word = path.strip_prefix("/api/v2/");
-    if word.is_some_and(|word| !word.contains('/') && app.service.kind(word).is_err())
-        && !matches!(
-            word,
-            Some("events" | "import" | "export" | "audit" | "hot-keys")
-        )
-    {
+    let is_route =
+        |word: &str| word.contains('/') || WORDS.contains(&word) || app.service.kind(word).is_ok();
+    if word.is_some_and(|word| !is_route(word)) {
         return no_route(uri).await;
     }
     let detail = format!("{path} does not take {method}; the header allow says what it takes");
