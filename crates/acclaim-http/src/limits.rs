@@ -16,10 +16,10 @@ pub struct Limits {
     pub max_body_bytes: usize,
     /// From the first byte of a request until its head is complete, in milliseconds.
     pub head_timeout_millis: u64,
-    /// How long the next part of a body may take, and a whole body other than an import's, in
-    /// milliseconds.
+    /// How long the next part of a body may take, in milliseconds.
     pub body_timeout_millis: u64,
-    /// From the head of a request until its answer begins, in milliseconds. Imports are exempt.
+    /// From the head of a request until its answer begins, its body included, in milliseconds.
+    /// Imports are exempt.
     pub request_timeout_millis: u64,
     /// How long a connection may be silent between requests, in milliseconds.
     pub idle_timeout_millis: u64,

@@ -137,7 +137,8 @@ impl TargetShard {
 }
 
 impl Delta {
-    /// How much it holds: edges, records and notes that were added.
+    /// How much was put into it: edges that changed, once a commit, and records and notes that
+    /// changed by themselves. Bounds the memory, and the log that a start has to replay.
     pub fn size(&self) -> usize {
         self.size.load(Ordering::Relaxed)
     }
@@ -196,7 +197,6 @@ impl Delta {
         let slot = entry.index() as Slot;
         let known = entry.or_default();
         known.record = record;
-        let mut added = 0;
         for change in changes {
             if change.before.active {
                 known.list.remove(change.before.rev, &change.user);
@@ -211,13 +211,10 @@ impl Delta {
             edges
                 .entry((slot, change.user.clone()))
                 .and_modify(|known| known.state = change.after)
-                .or_insert_with(|| {
-                    added += 1;
-                    cell
-                });
+                .or_insert(cell);
         }
         drop(shard);
-        self.size.fetch_add(added.max(1), Ordering::Relaxed);
+        self.size.fetch_add(changes.len().max(1), Ordering::Relaxed);
     }
 
     /// Publishes a user's record and their list's changes: what was active before a commit and what
@@ -237,6 +234,10 @@ impl Delta {
         }
         for (rev, target) in added {
             known.list.insert(*rev, target.clone());
+        }
+        drop(shard);
+        if removed.is_empty() && added.is_empty() {
+            self.size.fetch_add(1, Ordering::Relaxed);
         }
     }
 

@@ -1,4 +1,4 @@
-//! What the engine measures, as `acclaim_*` metrics.
+//! What the engine measures. The registry it is given adds the prefix `acclaim`.
 
 use std::sync::atomic::AtomicU64;
 
@@ -68,7 +68,7 @@ impl Metrics {
     }
 
     fn register_commits(&self, registry: &mut Registry) {
-        let commit = registry.sub_registry_with_prefix("acclaim");
+        let commit = registry;
         commit.register("commit_ops", "Operations a commit", self.commit_ops.clone());
         commit.register_with_unit(
             "commit",
@@ -111,7 +111,7 @@ impl Metrics {
     }
 
     fn register_store(&self, registry: &mut Registry) {
-        let store = registry.sub_registry_with_prefix("acclaim");
+        let store = registry;
         store.register(
             "delta_entries",
             "Edges, records and notes in memory that are not in the tables yet",

@@ -1,3 +1,4 @@
+#![allow(dead_code, reason = "each test binary takes what it needs of this")]
 //! The embedded engine as the suites of the testkit want it: one store in a directory of its own.
 
 use std::path::Path;

@@ -63,7 +63,8 @@ fn no_query(parts: &Parts) -> Result<(), Problem> {
     }
 }
 
-/// The bytes of a JSON body, within the limits of size and time.
+/// The bytes of a JSON body, within the limit of its size. The time it takes is the front's to
+/// watch.
 pub(crate) async fn json_bytes(
     parts: &Parts,
     body: Body,
@@ -76,14 +77,7 @@ pub(crate) async fn json_bytes(
     if body.size_hint().lower() > limits.max_body_bytes as u64 {
         return Err(too_large(limits));
     }
-    let collected = tokio::time::timeout(limits.body_timeout(), collect(body, limits)).await;
-    collected.unwrap_or_else(|_| {
-        let detail = format!(
-            "the body did not arrive within {} ms",
-            limits.body_timeout_millis
-        );
-        Err(Problem::new(Code::BadRequest, detail))
-    })
+    collect(body, limits).await
 }
 
 async fn collect(mut body: Body, limits: &Limits) -> Result<Bytes, Problem> {

@@ -50,9 +50,19 @@ pub(crate) struct AuditBody {
 }
 
 /// What was done to the store other than by its users, newest first.
-#[utoipa::path(get, path = "/api/v2/audit", tag = "administration",
-    params(HoursQuery),
-    responses((status = 200, body = AuditBody), (status = "default", body = ProblemBody<'_>)))]
+#[utoipa::path(
+    get,
+    path = "/api/v2/audit",
+    operation_id = "audit",
+    tag = "administration",
+    params(
+        HoursQuery,
+    ),
+    responses(
+        (status = 200, description = "The answer", body = AuditBody),
+        (status = "default", description = "What was wrong", body = ProblemBody<'_>, content_type = "application/problem+json"),
+    )
+)]
 pub(crate) async fn list(
     State(app): State<Shared>,
     Query(HoursQuery { hours }): Query<HoursQuery>,

@@ -46,10 +46,22 @@ pub(crate) struct ResultsSchema<'a> {
 }
 
 /// Decides up to 1,000 writes, in order. One bad op fails alone.
-#[utoipa::path(post, path = "/api/v2/{kind}/batch", tag = "writes",
-    params(("kind" = String, Path), ("Idempotency-Key" = Option<String>, Header), ("Acclaim-Ack" = Option<String>, Header)),
+#[utoipa::path(
+    post,
+    path = "/api/v2/{kind}/batch",
+    operation_id = "batch",
+    tag = "writes",
+    params(
+        ("kind" = String, Path),
+        ("Idempotency-Key" = Option<String>, Header),
+        ("Acclaim-Ack" = Option<String>, Header),
+    ),
     request_body = BatchForm<'_>,
-    responses((status = 200, body = ResultsSchema<'_>), (status = "default", body = ProblemBody<'_>)))]
+    responses(
+        (status = 200, description = "The answer", body = ResultsSchema<'_>),
+        (status = "default", description = "What was wrong", body = ProblemBody<'_>, content_type = "application/problem+json"),
+    )
+)]
 pub(crate) async fn write(State(app): State<Shared>, incoming: Incoming) -> Answer {
     let form: BatchForm<'_> = parse(&incoming.bytes)?;
     let options = incoming.headers.options(&incoming.bytes)?;

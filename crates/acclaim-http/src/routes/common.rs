@@ -52,9 +52,21 @@ pub(crate) enum CommonPage {
 }
 
 /// What two users both did it to, newest first by the first one's times.
-#[utoipa::path(get, path = "/api/v2/{kind}/common", tag = "lists",
-    params(("kind" = String, Path), CommonQuery, FreshParam),
-    responses((status = 200, body = CommonPage), (status = "default", body = ProblemBody<'_>)))]
+#[utoipa::path(
+    get,
+    path = "/api/v2/{kind}/common",
+    operation_id = "common",
+    tag = "lists",
+    params(
+        ("kind" = String, Path),
+        CommonQuery,
+        FreshParam,
+    ),
+    responses(
+        (status = 200, description = "The answer", body = CommonPage),
+        (status = "default", description = "What was wrong", body = ProblemBody<'_>, content_type = "application/problem+json"),
+    )
+)]
 pub(crate) async fn list(
     State(app): State<Shared>,
     KindPath(kind): KindPath,

@@ -94,33 +94,73 @@ impl From<Check> for ConsistencyBody {
 }
 
 /// The sum of the checks of the last hours.
-#[utoipa::path(get, path = "/api/v2/consistency/report", tag = "administration",
-    params(HoursQuery),
-    responses((status = 200, body = ConsistencyBody), (status = "default", body = ProblemBody<'_>)))]
+#[utoipa::path(
+    get,
+    path = "/api/v2/consistency/report",
+    operation_id = "consistencyReport",
+    tag = "administration",
+    params(
+        HoursQuery,
+    ),
+    responses(
+        (status = 200, description = "The answer", body = ConsistencyBody),
+        (status = "default", description = "What was wrong", body = ProblemBody<'_>, content_type = "application/problem+json"),
+    )
+)]
 pub(crate) async fn report(app: State<Shared>, query: Query<HoursQuery>) -> Answer {
     sum_up(app, query).await
 }
 
 /// The sum of the checks of the last hours; the same without the prefix.
-#[utoipa::path(get, path = "/consistency/report", tag = "administration",
-    params(HoursQuery),
-    responses((status = 200, body = ConsistencyBody), (status = "default", body = ProblemBody<'_>)))]
+#[utoipa::path(
+    get,
+    path = "/consistency/report",
+    operation_id = "consistencyReportUnprefixed",
+    tag = "administration",
+    params(
+        HoursQuery,
+    ),
+    responses(
+        (status = 200, description = "The answer", body = ConsistencyBody),
+        (status = "default", description = "What was wrong", body = ProblemBody<'_>, content_type = "application/problem+json"),
+    )
+)]
 pub(crate) async fn report_unprefixed(app: State<Shared>, query: Query<HoursQuery>) -> Answer {
     sum_up(app, query).await
 }
 
 /// Checks every invariant now.
-#[utoipa::path(post, path = "/api/v2/consistency/check", tag = "administration",
-    params(CheckQuery),
-    responses((status = 200, body = ConsistencyBody), (status = "default", body = ProblemBody<'_>)))]
+#[utoipa::path(
+    post,
+    path = "/api/v2/consistency/check",
+    operation_id = "consistencyCheck",
+    tag = "administration",
+    params(
+        CheckQuery,
+    ),
+    responses(
+        (status = 200, description = "The answer", body = ConsistencyBody),
+        (status = "default", description = "What was wrong", body = ProblemBody<'_>, content_type = "application/problem+json"),
+    )
+)]
 pub(crate) async fn check(app: State<Shared>, query: Query<CheckQuery>) -> Answer {
     check_now(app, query).await
 }
 
 /// Checks every invariant now; the same without the prefix.
-#[utoipa::path(post, path = "/consistency/check", tag = "administration",
-    params(CheckQuery),
-    responses((status = 200, body = ConsistencyBody), (status = "default", body = ProblemBody<'_>)))]
+#[utoipa::path(
+    post,
+    path = "/consistency/check",
+    operation_id = "consistencyCheckUnprefixed",
+    tag = "administration",
+    params(
+        CheckQuery,
+    ),
+    responses(
+        (status = 200, description = "The answer", body = ConsistencyBody),
+        (status = "default", description = "What was wrong", body = ProblemBody<'_>, content_type = "application/problem+json"),
+    )
+)]
 pub(crate) async fn check_unprefixed(app: State<Shared>, query: Query<CheckQuery>) -> Answer {
     check_now(app, query).await
 }

@@ -32,9 +32,21 @@ pub(crate) struct CountsBody {
 }
 
 /// How many did it to a target.
-#[utoipa::path(get, path = "/api/v2/{kind}/count", tag = "reads",
-    params(("kind" = String, Path), TargetQuery, FreshParam),
-    responses((status = 200, body = CountBody), (status = "default", body = ProblemBody<'_>)))]
+#[utoipa::path(
+    get,
+    path = "/api/v2/{kind}/count",
+    operation_id = "count",
+    tag = "reads",
+    params(
+        ("kind" = String, Path),
+        TargetQuery,
+        FreshParam,
+    ),
+    responses(
+        (status = 200, description = "The answer", body = CountBody),
+        (status = "default", description = "What was wrong", body = ProblemBody<'_>, content_type = "application/problem+json"),
+    )
+)]
 pub(crate) async fn one(
     State(app): State<Shared>,
     KindPath(kind): KindPath,
@@ -46,10 +58,20 @@ pub(crate) async fn one(
 }
 
 /// How many did it to each of up to 500 targets.
-#[utoipa::path(post, path = "/api/v2/{kind}/batch/count", tag = "reads",
-    params(("kind" = String, Path)),
+#[utoipa::path(
+    post,
+    path = "/api/v2/{kind}/batch/count",
+    operation_id = "batchCount",
+    tag = "reads",
+    params(
+        ("kind" = String, Path),
+    ),
     request_body = TargetsForm,
-    responses((status = 200, body = CountsBody), (status = "default", body = ProblemBody<'_>)))]
+    responses(
+        (status = 200, description = "The answer", body = CountsBody),
+        (status = "default", description = "What was wrong", body = ProblemBody<'_>, content_type = "application/problem+json"),
+    )
+)]
 pub(crate) async fn many(State(app): State<Shared>, incoming: Incoming) -> Answer {
     let targets = parse::<TargetsForm>(&incoming.bytes)?.targets();
     let counts = app.service.counts(incoming.kind, targets.clone()).await?;

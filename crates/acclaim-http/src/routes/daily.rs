@@ -56,9 +56,21 @@ pub(crate) struct DaysBody {
 }
 
 /// The numbers of the last days, newest first, UTC.
-#[utoipa::path(get, path = "/api/v2/{kind}/daily", tag = "reads",
-    params(("kind" = String, Path), DailyQuery, FreshParam),
-    responses((status = 200, body = DaysBody), (status = "default", body = ProblemBody<'_>)))]
+#[utoipa::path(
+    get,
+    path = "/api/v2/{kind}/daily",
+    operation_id = "daily",
+    tag = "reads",
+    params(
+        ("kind" = String, Path),
+        DailyQuery,
+        FreshParam,
+    ),
+    responses(
+        (status = 200, description = "The answer", body = DaysBody),
+        (status = "default", description = "What was wrong", body = ProblemBody<'_>, content_type = "application/problem+json"),
+    )
+)]
 pub(crate) async fn list(
     State(app): State<Shared>,
     KindPath(kind): KindPath,

@@ -12,16 +12,32 @@ const PAGE: &str = include_str!("docs.html");
 const POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// This document.
-#[utoipa::path(get, path = "/openapi.json", tag = "operations",
-    responses((status = 200, body = Object, content_type = "application/json"), (status = "default", body = ProblemBody<'_>)))]
+#[utoipa::path(
+    get,
+    path = "/openapi.json",
+    operation_id = "openapi",
+    tag = "operations",
+    responses(
+        (status = 200, description = "The answer", body = Object, content_type = "application/json"),
+        (status = "default", description = "What was wrong", body = ProblemBody<'_>, content_type = "application/problem+json"),
+    )
+)]
 pub(crate) async fn document(State(app): State<Shared>) -> Answer {
     let json = HeaderValue::from_static("application/json");
     Ok(of(StatusCode::OK, json, app.openapi.clone()))
 }
 
 /// A page to read the document and to try its calls.
-#[utoipa::path(get, path = "/docs", tag = "operations",
-    responses((status = 200, body = String, content_type = "text/html"), (status = "default", body = ProblemBody<'_>)))]
+#[utoipa::path(
+    get,
+    path = "/docs",
+    operation_id = "docs",
+    tag = "operations",
+    responses(
+        (status = 200, description = "The answer", body = String, content_type = "text/html"),
+        (status = "default", description = "What was wrong", body = ProblemBody<'_>, content_type = "application/problem+json"),
+    )
+)]
 pub(crate) async fn page() -> Answer {
     let html = HeaderValue::from_static("text/html; charset=utf-8");
     let mut response = of(StatusCode::OK, html, PAGE);

@@ -11,9 +11,19 @@ use crate::problem::{Problem, ProblemBody};
 use crate::request::{NoQuery, read_id};
 
 /// Removes all that a user did and all that was done to them, as a job.
-#[utoipa::path(delete, path = "/api/v2/users/{userId}", tag = "administration",
-    params(("userId" = String, Path)),
-    responses((status = 202, body = StartedBody), (status = "default", body = ProblemBody<'_>)))]
+#[utoipa::path(
+    delete,
+    path = "/api/v2/users/{userId}",
+    operation_id = "eraseUser",
+    tag = "administration",
+    params(
+        ("userId" = String, Path),
+    ),
+    responses(
+        (status = 202, description = "A job goes on with it", body = StartedBody),
+        (status = "default", description = "What was wrong", body = ProblemBody<'_>, content_type = "application/problem+json"),
+    )
+)]
 pub(crate) async fn user(
     State(app): State<Shared>,
     Path(user): Path<String>,
@@ -25,9 +35,20 @@ pub(crate) async fn user(
 }
 
 /// Removes all that was done to a target, as a job.
-#[utoipa::path(delete, path = "/api/v2/targets/{targetType}/{targetId}", tag = "administration",
-    params(("targetType" = String, Path), ("targetId" = String, Path)),
-    responses((status = 202, body = StartedBody), (status = "default", body = ProblemBody<'_>)))]
+#[utoipa::path(
+    delete,
+    path = "/api/v2/targets/{targetType}/{targetId}",
+    operation_id = "eraseTarget",
+    tag = "administration",
+    params(
+        ("targetType" = String, Path),
+        ("targetId" = String, Path),
+    ),
+    responses(
+        (status = 202, description = "A job goes on with it", body = StartedBody),
+        (status = "default", description = "What was wrong", body = ProblemBody<'_>, content_type = "application/problem+json"),
+    )
+)]
 pub(crate) async fn target(
     State(app): State<Shared>,
     Path((target_type, id)): Path<(String, String)>,

@@ -45,9 +45,19 @@ impl FromQuery for ExportQuery {
 /// Every active edge of a kind, one JSON object a line. An import reads it back.
 ///
 /// Edges that change while the export runs are in it as they were or as they are.
-#[utoipa::path(get, path = "/api/v2/export", tag = "administration",
-    params(ExportQuery),
-    responses((status = 200, body = String, content_type = "application/x-ndjson"), (status = "default", body = ProblemBody<'_>)))]
+#[utoipa::path(
+    get,
+    path = "/api/v2/export",
+    operation_id = "export",
+    tag = "administration",
+    params(
+        ExportQuery,
+    ),
+    responses(
+        (status = 200, description = "The answer", body = String, content_type = "application/x-ndjson"),
+        (status = "default", description = "What was wrong", body = ProblemBody<'_>, content_type = "application/problem+json"),
+    )
+)]
 pub(crate) async fn read(
     State(app): State<Shared>,
     Query(ExportQuery { kind }): Query<ExportQuery>,

@@ -56,15 +56,32 @@ pub(crate) struct ReadyBody {
 }
 
 /// 200 while the process lives.
-#[utoipa::path(get, path = "/health", tag = "operations",
-    responses((status = 200, body = HealthBody), (status = "default", body = ProblemBody<'_>)))]
+#[utoipa::path(
+    get,
+    path = "/health",
+    operation_id = "health",
+    tag = "operations",
+    responses(
+        (status = 200, description = "The answer", body = HealthBody),
+        (status = "default", description = "What was wrong", body = ProblemBody<'_>, content_type = "application/problem+json"),
+    )
+)]
 pub(crate) async fn health() -> Answer {
     ok(&HealthBody { status: "alive" })
 }
 
 /// 200 while reads and writes are taken, else 503.
-#[utoipa::path(get, path = "/ready", tag = "operations",
-    responses((status = 200, body = ReadyBody), (status = 503, body = ReadyBody), (status = "default", body = ProblemBody<'_>)))]
+#[utoipa::path(
+    get,
+    path = "/ready",
+    operation_id = "ready",
+    tag = "operations",
+    responses(
+        (status = 200, description = "The answer", body = ReadyBody),
+        (status = 503, description = "Not now", body = ReadyBody),
+        (status = "default", description = "What was wrong", body = ProblemBody<'_>, content_type = "application/problem+json"),
+    )
+)]
 pub(crate) async fn ready(State(app): State<Shared>) -> Answer {
     let engine = app.service.engine();
     let health = engine.health();

@@ -37,8 +37,16 @@ pub(crate) struct HotKeysBody {
 }
 
 /// The targets that reads and writes touch most right now.
-#[utoipa::path(get, path = "/api/v2/hot-keys", tag = "administration",
-    responses((status = 200, body = HotKeysBody), (status = "default", body = ProblemBody<'_>)))]
+#[utoipa::path(
+    get,
+    path = "/api/v2/hot-keys",
+    operation_id = "hotKeys",
+    tag = "administration",
+    responses(
+        (status = 200, description = "The answer", body = HotKeysBody),
+        (status = "default", description = "What was wrong", body = ProblemBody<'_>, content_type = "application/problem+json"),
+    )
+)]
 pub(crate) async fn list(State(app): State<Shared>, NoQuery: NoQuery) -> Answer {
     let hot = app.service.hot_keys(limits::DEFAULT_PAGE_ENTRIES);
     let items = hot.into_iter().map(|key| HotKeyBody {

@@ -53,9 +53,19 @@ impl From<Job> for JobBody {
 }
 
 /// Where a job stands.
-#[utoipa::path(get, path = "/api/v2/jobs/{id}", tag = "administration",
-    params(("id" = u64, Path)),
-    responses((status = 200, body = JobBody), (status = "default", body = ProblemBody<'_>)))]
+#[utoipa::path(
+    get,
+    path = "/api/v2/jobs/{id}",
+    operation_id = "job",
+    tag = "administration",
+    params(
+        ("id" = u64, Path),
+    ),
+    responses(
+        (status = 200, description = "The answer", body = JobBody),
+        (status = "default", description = "What was wrong", body = ProblemBody<'_>, content_type = "application/problem+json"),
+    )
+)]
 pub(crate) async fn read(
     State(app): State<Shared>,
     Path(id): Path<String>,

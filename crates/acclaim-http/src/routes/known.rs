@@ -58,9 +58,21 @@ pub(crate) struct KnownBody {
 }
 
 /// Who among those that a user follows did it to a target.
-#[utoipa::path(get, path = "/api/v2/{kind}/known", tag = "reads",
-    params(("kind" = String, Path), KnownQuery, FreshParam),
-    responses((status = 200, body = KnownBody), (status = "default", body = ProblemBody<'_>)))]
+#[utoipa::path(
+    get,
+    path = "/api/v2/{kind}/known",
+    operation_id = "known",
+    tag = "reads",
+    params(
+        ("kind" = String, Path),
+        KnownQuery,
+        FreshParam,
+    ),
+    responses(
+        (status = 200, description = "The answer", body = KnownBody),
+        (status = "default", description = "What was wrong", body = ProblemBody<'_>, content_type = "application/problem+json"),
+    )
+)]
 pub(crate) async fn read(
     State(app): State<Shared>,
     KindPath(kind): KindPath,

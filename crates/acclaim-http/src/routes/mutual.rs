@@ -36,9 +36,21 @@ impl FromQuery for MutualQuery {
 }
 
 /// The users to whom a user does it and who do it back, newest first.
-#[utoipa::path(get, path = "/api/v2/{kind}/mutual", tag = "lists",
-    params(("kind" = String, Path), MutualQuery, FreshParam),
-    responses((status = 200, body = UserPage), (status = "default", body = ProblemBody<'_>)))]
+#[utoipa::path(
+    get,
+    path = "/api/v2/{kind}/mutual",
+    operation_id = "mutual",
+    tag = "lists",
+    params(
+        ("kind" = String, Path),
+        MutualQuery,
+        FreshParam,
+    ),
+    responses(
+        (status = 200, description = "The answer", body = UserPage),
+        (status = "default", description = "What was wrong", body = ProblemBody<'_>, content_type = "application/problem+json"),
+    )
+)]
 pub(crate) async fn list(
     State(app): State<Shared>,
     KindPath(kind): KindPath,

@@ -67,9 +67,21 @@ pub(crate) struct RankingBody {
 }
 
 /// The targets of a type with the highest scores of a window.
-#[utoipa::path(get, path = "/api/v2/{kind}/ranking", tag = "lists",
-    params(("kind" = String, Path), RankingQuery, FreshParam),
-    responses((status = 200, body = RankingBody), (status = "default", body = ProblemBody<'_>)))]
+#[utoipa::path(
+    get,
+    path = "/api/v2/{kind}/ranking",
+    operation_id = "ranking",
+    tag = "lists",
+    params(
+        ("kind" = String, Path),
+        RankingQuery,
+        FreshParam,
+    ),
+    responses(
+        (status = 200, description = "The answer", body = RankingBody),
+        (status = "default", description = "What was wrong", body = ProblemBody<'_>, content_type = "application/problem+json"),
+    )
+)]
 pub(crate) async fn list(
     State(app): State<Shared>,
     KindPath(kind): KindPath,

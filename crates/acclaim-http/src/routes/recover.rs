@@ -67,9 +67,21 @@ pub(crate) struct RecoveredBody {
 }
 
 /// Rebuilds the indexes and counts of a target from its edges, or of all targets as a job.
-#[utoipa::path(post, path = "/api/v2/{kind}/recover", tag = "administration",
-    params(("kind" = String, Path), RecoverQuery),
-    responses((status = 200, body = RecoveredBody), (status = 202, body = StartedBody), (status = "default", body = ProblemBody<'_>)))]
+#[utoipa::path(
+    post,
+    path = "/api/v2/{kind}/recover",
+    operation_id = "recover",
+    tag = "administration",
+    params(
+        ("kind" = String, Path),
+        RecoverQuery,
+    ),
+    responses(
+        (status = 200, description = "The answer", body = RecoveredBody),
+        (status = 202, description = "A job goes on with it", body = StartedBody),
+        (status = "default", description = "What was wrong", body = ProblemBody<'_>, content_type = "application/problem+json"),
+    )
+)]
 pub(crate) async fn start(
     State(app): State<Shared>,
     KindPath(kind): KindPath,

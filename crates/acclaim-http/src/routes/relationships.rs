@@ -33,10 +33,20 @@ pub(crate) struct RelationshipsBody {
 }
 
 /// Whether a user does it to each of up to 500 others, and they to the user.
-#[utoipa::path(post, path = "/api/v2/{kind}/batch/relationships", tag = "reads",
-    params(("kind" = String, Path)),
+#[utoipa::path(
+    post,
+    path = "/api/v2/{kind}/batch/relationships",
+    operation_id = "batchRelationships",
+    tag = "reads",
+    params(
+        ("kind" = String, Path),
+    ),
     request_body = OthersForm,
-    responses((status = 200, body = RelationshipsBody), (status = "default", body = ProblemBody<'_>)))]
+    responses(
+        (status = 200, description = "The answer", body = RelationshipsBody),
+        (status = "default", description = "What was wrong", body = ProblemBody<'_>, content_type = "application/problem+json"),
+    )
+)]
 pub(crate) async fn many(State(app): State<Shared>, incoming: Incoming) -> Answer {
     let (user, others) = parse::<OthersForm>(&incoming.bytes)?.user_and_others();
     let (kind, asked) = (incoming.kind, others.clone());

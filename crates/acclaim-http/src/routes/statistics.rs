@@ -45,9 +45,21 @@ pub(crate) struct StatisticsBody {
 }
 
 /// How much a user did, and how much was done to them.
-#[utoipa::path(get, path = "/api/v2/{kind}/statistics", tag = "reads",
-    params(("kind" = String, Path), UserQuery, FreshParam),
-    responses((status = 200, body = StatisticsBody), (status = "default", body = ProblemBody<'_>)))]
+#[utoipa::path(
+    get,
+    path = "/api/v2/{kind}/statistics",
+    operation_id = "statistics",
+    tag = "reads",
+    params(
+        ("kind" = String, Path),
+        UserQuery,
+        FreshParam,
+    ),
+    responses(
+        (status = 200, description = "The answer", body = StatisticsBody),
+        (status = "default", description = "What was wrong", body = ProblemBody<'_>, content_type = "application/problem+json"),
+    )
+)]
 pub(crate) async fn read(
     State(app): State<Shared>,
     KindPath(kind): KindPath,

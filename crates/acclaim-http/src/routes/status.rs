@@ -55,9 +55,21 @@ pub(crate) struct StatusesBody {
 }
 
 /// Whether a user did it to a target.
-#[utoipa::path(get, path = "/api/v2/{kind}/status", tag = "reads",
-    params(("kind" = String, Path), EdgeQuery, FreshParam),
-    responses((status = 200, body = StatusBody), (status = "default", body = ProblemBody<'_>)))]
+#[utoipa::path(
+    get,
+    path = "/api/v2/{kind}/status",
+    operation_id = "status",
+    tag = "reads",
+    params(
+        ("kind" = String, Path),
+        EdgeQuery,
+        FreshParam,
+    ),
+    responses(
+        (status = 200, description = "The answer", body = StatusBody),
+        (status = "default", description = "What was wrong", body = ProblemBody<'_>, content_type = "application/problem+json"),
+    )
+)]
 pub(crate) async fn one(
     State(app): State<Shared>,
     KindPath(kind): KindPath,
@@ -69,10 +81,20 @@ pub(crate) async fn one(
 }
 
 /// Whether a user did it to each of up to 500 targets.
-#[utoipa::path(post, path = "/api/v2/{kind}/batch/status", tag = "reads",
-    params(("kind" = String, Path)),
+#[utoipa::path(
+    post,
+    path = "/api/v2/{kind}/batch/status",
+    operation_id = "batchStatus",
+    tag = "reads",
+    params(
+        ("kind" = String, Path),
+    ),
     request_body = StatusesForm,
-    responses((status = 200, body = StatusesBody), (status = "default", body = ProblemBody<'_>)))]
+    responses(
+        (status = 200, description = "The answer", body = StatusesBody),
+        (status = "default", description = "What was wrong", body = ProblemBody<'_>, content_type = "application/problem+json"),
+    )
+)]
 pub(crate) async fn many(State(app): State<Shared>, incoming: Incoming) -> Answer {
     let (user, targets) = parse::<StatusesForm>(&incoming.bytes)?.user_and_targets();
     let (kind, asked) = (incoming.kind, targets.clone());

@@ -39,9 +39,22 @@ impl FromQuery for TargetsQuery {
 }
 
 /// What a user did it to, newest first.
-#[utoipa::path(get, path = "/api/v2/{kind}/targets", tag = "lists",
-    params(("kind" = String, Path), OwnerParams, ListQuery, FreshParam),
-    responses((status = 200, body = TargetPage), (status = "default", body = ProblemBody<'_>)))]
+#[utoipa::path(
+    get,
+    path = "/api/v2/{kind}/targets",
+    operation_id = "targets",
+    tag = "lists",
+    params(
+        ("kind" = String, Path),
+        OwnerParams,
+        ListQuery,
+        FreshParam,
+    ),
+    responses(
+        (status = 200, description = "The answer", body = TargetPage),
+        (status = "default", description = "What was wrong", body = ProblemBody<'_>, content_type = "application/problem+json"),
+    )
+)]
 pub(crate) async fn list(
     State(app): State<Shared>,
     KindPath(kind): KindPath,

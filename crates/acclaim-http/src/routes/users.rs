@@ -23,9 +23,22 @@ impl FromQuery for UsersQuery {
 }
 
 /// Who did it to a target, newest first. A user's followers have `targetType=USER`.
-#[utoipa::path(get, path = "/api/v2/{kind}/users", tag = "lists",
-    params(("kind" = String, Path), TargetQuery, ListQuery, FreshParam),
-    responses((status = 200, body = UserPage), (status = "default", body = ProblemBody<'_>)))]
+#[utoipa::path(
+    get,
+    path = "/api/v2/{kind}/users",
+    operation_id = "users",
+    tag = "lists",
+    params(
+        ("kind" = String, Path),
+        TargetQuery,
+        ListQuery,
+        FreshParam,
+    ),
+    responses(
+        (status = 200, description = "The answer", body = UserPage),
+        (status = "default", description = "What was wrong", body = ProblemBody<'_>, content_type = "application/problem+json"),
+    )
+)]
 pub(crate) async fn list(
     State(app): State<Shared>,
     KindPath(kind): KindPath,

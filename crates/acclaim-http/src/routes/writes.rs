@@ -12,27 +12,64 @@ use crate::problem::{Problem, ProblemBody};
 use crate::request::{EdgeForm, EdgeQuery, Incoming, KindPath, Query, WriteHeaders, parse};
 
 /// Makes an edge what it was not.
-#[utoipa::path(post, path = "/api/v2/{kind}/toggle", tag = "writes",
-    params(("kind" = String, Path), ("Idempotency-Key" = Option<String>, Header), ("Acclaim-Ack" = Option<String>, Header)),
+#[utoipa::path(
+    post,
+    path = "/api/v2/{kind}/toggle",
+    operation_id = "toggle",
+    tag = "writes",
+    params(
+        ("kind" = String, Path),
+        ("Idempotency-Key" = Option<String>, Header),
+        ("Acclaim-Ack" = Option<String>, Header),
+    ),
     request_body = EdgeForm,
-    responses((status = 200, body = TransitionBody), (status = "default", body = ProblemBody<'_>)))]
+    responses(
+        (status = 200, description = "The answer", body = TransitionBody),
+        (status = "default", description = "What was wrong", body = ProblemBody<'_>, content_type = "application/problem+json"),
+    )
+)]
 pub(crate) async fn toggle(State(app): State<Shared>, incoming: Incoming) -> Answer {
     write(&app, &incoming, Action::Toggle).await
 }
 
 /// Makes an edge active. Can be repeated.
-#[utoipa::path(put, path = "/api/v2/{kind}", tag = "writes",
-    params(("kind" = String, Path), ("Idempotency-Key" = Option<String>, Header), ("Acclaim-Ack" = Option<String>, Header)),
+#[utoipa::path(
+    put,
+    path = "/api/v2/{kind}",
+    operation_id = "set",
+    tag = "writes",
+    params(
+        ("kind" = String, Path),
+        ("Idempotency-Key" = Option<String>, Header),
+        ("Acclaim-Ack" = Option<String>, Header),
+    ),
     request_body = EdgeForm,
-    responses((status = 200, body = TransitionBody), (status = "default", body = ProblemBody<'_>)))]
+    responses(
+        (status = 200, description = "The answer", body = TransitionBody),
+        (status = "default", description = "What was wrong", body = ProblemBody<'_>, content_type = "application/problem+json"),
+    )
+)]
 pub(crate) async fn set(State(app): State<Shared>, incoming: Incoming) -> Answer {
     write(&app, &incoming, Action::Set).await
 }
 
 /// Makes an edge inactive. Can be repeated.
-#[utoipa::path(delete, path = "/api/v2/{kind}", tag = "writes",
-    params(("kind" = String, Path), EdgeQuery, ("Idempotency-Key" = Option<String>, Header), ("Acclaim-Ack" = Option<String>, Header)),
-    responses((status = 200, body = TransitionBody), (status = "default", body = ProblemBody<'_>)))]
+#[utoipa::path(
+    delete,
+    path = "/api/v2/{kind}",
+    operation_id = "unset",
+    tag = "writes",
+    params(
+        ("kind" = String, Path),
+        EdgeQuery,
+        ("Idempotency-Key" = Option<String>, Header),
+        ("Acclaim-Ack" = Option<String>, Header),
+    ),
+    responses(
+        (status = 200, description = "The answer", body = TransitionBody),
+        (status = "default", description = "What was wrong", body = ProblemBody<'_>, content_type = "application/problem+json"),
+    )
+)]
 pub(crate) async fn unset(
     State(app): State<Shared>,
     KindPath(kind): KindPath,

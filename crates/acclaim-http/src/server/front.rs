@@ -7,6 +7,7 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use axum::body::Body;
@@ -19,6 +20,7 @@ use tower::Service as _;
 
 use super::accept::Serves;
 use super::connection::Busy;
+use super::deadline::{Deadline, Late, TimedBody};
 use crate::app::App;
 use crate::limits::Limits;
 use crate::metrics::RouteMetrics;
@@ -40,6 +42,7 @@ impl Serves for Front {
 
     fn connect(&self, busy: Busy) -> Handler {
         Handler {
+            deadline: Deadline::new(&self.0.state.limits),
             app: self.0.clone(),
             busy,
         }
@@ -71,6 +74,7 @@ impl Serves for Front {
 pub(super) struct Handler {
     app: App,
     busy: Busy,
+    deadline: Arc<Deadline>,
 }
 
 impl Service<Request<Incoming>> for Handler {
@@ -81,15 +85,20 @@ impl Service<Request<Incoming>> for Handler {
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         self.busy.store(true, Ordering::Relaxed);
         let (app, busy) = (self.app.clone(), Busy::clone(&self.busy));
+        let deadline = Arc::clone(&self.deadline);
         Box::pin(async move {
-            let response = answer(app, request).await;
+            let response = answer(app, deadline, request).await;
             busy.store(false, Ordering::Relaxed);
             Ok(response)
         })
     }
 }
 
-async fn answer(app: App, mut request: Request<Incoming>) -> Response<Body> {
+async fn answer(
+    app: App,
+    deadline: Arc<Deadline>,
+    mut request: Request<Incoming>,
+) -> Response<Body> {
     let started = Instant::now();
     let state = &app.state;
     let id = state.request_ids.take(request.headers().get(REQUEST_ID));
@@ -97,7 +106,7 @@ async fn answer(app: App, mut request: Request<Incoming>) -> Response<Body> {
     let route = state.metrics.route(request.method(), request.uri().path());
     let response = match state.enter() {
         None if !route.always => shed(&app),
-        _in_flight => dispatch(&app, route, request).await,
+        _in_flight => dispatch(&app, deadline, started, route, request).await,
     };
     let response = finish(response, id);
     route.answered(response.status(), started.elapsed().as_secs_f64());
@@ -118,27 +127,37 @@ fn shed(app: &App) -> Response<Body> {
     response
 }
 
-async fn dispatch(app: &App, route: &RouteMetrics, request: Request<Incoming>) -> Response<Body> {
+async fn dispatch(
+    app: &App,
+    deadline: Arc<Deadline>,
+    started: Instant,
+    route: &RouteMetrics,
+    request: Request<Incoming>,
+) -> Response<Body> {
     let mut router = app.router.clone();
-    let answer = router.call(request);
+    let answer = router.call(request.map(|body| TimedBody::new(body, Arc::clone(&deadline))));
     // Nothing that a panic leaves behind is looked at again but the shared state, whose locks are
     // those of the engine, which decides for itself.
     let answer = AssertUnwindSafe(answer).catch_unwind();
-    let answered = if route.streams {
-        Ok(answer.await)
-    } else {
-        tokio::time::timeout(app.state.limits.request_timeout(), answer).await
-    };
-    match answered {
+    match deadline.keep(started, route.streams, answer).await {
         Ok(Ok(Ok(response))) => response,
         Ok(Ok(Err(never))) => match never {},
         Ok(Err(_panic)) => respond(Problem::internal(&"a handler panicked")),
-        Err(_elapsed) => respond(timed_out(&app.state.limits)),
+        Err(Late::Body) => respond(body_late(&app.state.limits)),
+        Err(Late::Answer) => respond(timed_out(&app.state.limits)),
     }
 }
 
 fn respond(problem: Problem) -> Response<Body> {
     axum::response::IntoResponse::into_response(problem)
+}
+
+fn body_late(limits: &Limits) -> Problem {
+    let detail = format!(
+        "nothing of the body came for {} ms",
+        limits.body_timeout_millis
+    );
+    Problem::new(Code::BadRequest, detail)
 }
 
 fn timed_out(limits: &Limits) -> Problem {

@@ -2,6 +2,7 @@
 
 mod accept;
 mod connection;
+mod deadline;
 mod front;
 mod listen;
 pub mod null;

@@ -11,6 +11,8 @@
 
 mod mend;
 mod targets;
+#[cfg(test)]
+mod tests;
 mod users;
 
 use std::collections::HashSet;

@@ -115,9 +115,20 @@ fn start(app: &Shared, headers: &HeaderMap, query: Option<u64>) -> Result<Rev, P
 /// Every event `transition` carries `{kind, userId, targetType, targetId, active, count, rev}` and
 /// an id; a client that comes back with it as `Last-Event-ID` misses nothing that is still kept
 /// (else 400 `bad_cursor`). A client that does not read is dropped with an event `dropped`.
-#[utoipa::path(get, path = "/api/v2/events", tag = "events",
-    params(EventsQuery, ("Last-Event-ID" = Option<u64>, Header)),
-    responses((status = 200, body = String, content_type = "text/event-stream"), (status = "default", body = ProblemBody<'_>)))]
+#[utoipa::path(
+    get,
+    path = "/api/v2/events",
+    operation_id = "events",
+    tag = "events",
+    params(
+        EventsQuery,
+        ("Last-Event-ID" = Option<u64>, Header),
+    ),
+    responses(
+        (status = 200, description = "The answer", body = String, content_type = "text/event-stream"),
+        (status = "default", description = "What was wrong", body = ProblemBody<'_>, content_type = "application/problem+json"),
+    )
+)]
 pub(crate) async fn subscribe(
     State(app): State<Shared>,
     headers: HeaderMap,

@@ -87,10 +87,20 @@ pub(crate) struct ImportedSchema {
 ///
 /// The body may be packed (`Content-Encoding: gzip`) and has no limit. After a failure the lines
 /// before it may be written; send the file again.
-#[utoipa::path(post, path = "/api/v2/import", tag = "administration",
-    params(ImportQuery),
+#[utoipa::path(
+    post,
+    path = "/api/v2/import",
+    operation_id = "import",
+    tag = "administration",
+    params(
+        ImportQuery,
+    ),
     request_body(content((String = "application/x-ndjson"), (String = "text/csv"))),
-    responses((status = 200, body = ImportedSchema), (status = "default", body = ProblemBody<'_>)))]
+    responses(
+        (status = 200, description = "The answer", body = ImportedSchema),
+        (status = "default", description = "What was wrong", body = ProblemBody<'_>, content_type = "application/problem+json"),
+    )
+)]
 pub(crate) async fn write(State(app): State<Shared>, request: Request) -> Answer {
     let (parts, body) = request.into_parts();
     let query: ImportQuery = read_query(parts.uri.query())?;
@@ -136,7 +146,7 @@ struct Import {
 
 impl Import {
     async fn run(mut self, mut body: Body) -> Result<Summary, Problem> {
-        while let Some(piece) = next_piece(&self.app, &mut body).await? {
+        while let Some(piece) = next_piece(&mut body).await? {
             for part in self.unpacker.parts(&piece) {
                 self.unpacker.feed(&part)?;
                 self.decode_unpacked().await?;
@@ -164,24 +174,13 @@ impl Import {
     }
 }
 
-async fn next_piece(app: &Shared, body: &mut Body) -> Result<Option<bytes::Bytes>, Problem> {
-    loop {
-        let frame = tokio::time::timeout(app.limits.body_timeout(), body.frame()).await;
-        let frame = frame.map_err(|_| {
-            let millis = app.limits.body_timeout_millis;
-            let detail = format!("nothing of the body came for {millis} ms");
-            Problem::new(Code::BadRequest, detail)
-        })?;
-        match frame {
-            None => return Ok(None),
-            Some(Err(_)) => return Err(broken_off()),
-            Some(Ok(frame)) => {
-                if let Ok(data) = frame.into_data() {
-                    return Ok(Some(data));
-                }
-            }
+async fn next_piece(body: &mut Body) -> Result<Option<bytes::Bytes>, Problem> {
+    while let Some(frame) = body.frame().await {
+        if let Ok(data) = frame.map_err(|_| broken_off())?.into_data() {
+            return Ok(Some(data));
         }
     }
+    Ok(None)
 }
 
 fn unusable(error: FormatError) -> Problem {

@@ -1,0 +1,280 @@
+//! An engine that fails as it is told to, over the model.
+
+use std::sync::Arc;
+
+use acclaim_core::cursor::CursorKey;
+use acclaim_core::error::{JobError, JournalError, ReadError, WriteError};
+use acclaim_core::port::{
+    Admin, Applied, AuditEntry, CheckReport, Count, Daily, Event, ExportedEdge, Health, Job, JobId,
+    JobSpec, Journal, Known, Listing, Ranked, Reads, Recovered, Relationship, Status, UserNumbers,
+    Write, Writes,
+};
+use acclaim_core::pulse::Window;
+use acclaim_core::{
+    EdgeKey, Engine, Id, KindId, Kinds, Page, Rev, Start, Target, TargetKey, TargetType, UserKey,
+};
+use acclaim_testkit::{ManualClock, ModelEngine};
+use async_trait::async_trait;
+use tokio::sync::watch;
+
+use super::{NOW, kinds};
+
+/// How the engine fails.
+#[derive(Clone, Debug, Default)]
+pub enum Fault {
+    #[default]
+    None,
+    /// Writes fail with this.
+    Write(WriteError),
+    /// Reads fail.
+    Read,
+    /// Writes wait until the fault is another.
+    Hang,
+    /// Writes panic.
+    Panic,
+    /// The journal is trimmed.
+    Trimmed,
+    /// Jobs wait in line, too many of them.
+    Jobs,
+    /// It is not ready.
+    NotReady,
+}
+
+/// The model with faults.
+pub struct FaultyEngine {
+    model: ModelEngine,
+    fault: watch::Sender<Fault>,
+    /// Writes that have begun.
+    pub begun: watch::Sender<u64>,
+}
+
+impl FaultyEngine {
+    pub fn new(clock: Arc<ManualClock>) -> Arc<Self> {
+        Arc::new(Self {
+            model: ModelEngine::new(kinds(), clock),
+            fault: watch::Sender::default(),
+            begun: watch::Sender::default(),
+        })
+    }
+
+    pub fn at_now() -> (Arc<Self>, Arc<ManualClock>) {
+        let clock = ManualClock::at(NOW);
+        (Self::new(clock.clone()), clock)
+    }
+
+    pub fn fail(&self, fault: Fault) {
+        self.fault.send_replace(fault);
+    }
+
+    fn read(&self) -> Result<(), ReadError> {
+        match &*self.fault.borrow() {
+            Fault::Read => Err(ReadError::Store("secret/path is broken".to_owned())),
+            _ => Ok(()),
+        }
+    }
+}
+
+#[async_trait]
+impl Writes for FaultyEngine {
+    async fn apply(&self, write: Write) -> Result<Applied, WriteError> {
+        self.begun.send_modify(|begun| *begun += 1);
+        let mut fault = self.fault.subscribe();
+        let hangs = |fault: &Fault| matches!(fault, Fault::Hang);
+        let now = fault.wait_for(|fault| !hangs(fault)).await.unwrap().clone();
+        match now {
+            Fault::Write(error) => Err(error),
+            Fault::Panic => panic!("as the test wants it"),
+            _ => self.model.apply(write).await,
+        }
+    }
+}
+
+#[async_trait]
+impl Reads for FaultyEngine {
+    async fn statuses(&self, edges: Vec<EdgeKey>) -> Result<Vec<Status>, ReadError> {
+        self.read()?;
+        self.model.statuses(edges).await
+    }
+
+    async fn counts(&self, targets: Vec<TargetKey>) -> Result<Vec<Count>, ReadError> {
+        self.read()?;
+        self.model.counts(targets).await
+    }
+
+    async fn users(
+        &self,
+        target: TargetKey,
+        start: Start<Id>,
+        size: usize,
+    ) -> Result<Listing<Id>, ReadError> {
+        self.read()?;
+        self.model.users(target, start, size).await
+    }
+
+    async fn targets(
+        &self,
+        user: UserKey,
+        target_type: Option<TargetType>,
+        start: Start<Target>,
+        size: usize,
+    ) -> Result<Listing<Target>, ReadError> {
+        self.read()?;
+        self.model.targets(user, target_type, start, size).await
+    }
+
+    async fn numbers(&self, user: UserKey) -> Result<UserNumbers, ReadError> {
+        self.model.numbers(user).await
+    }
+
+    async fn mutual(
+        &self,
+        user: UserKey,
+        start: Start<Id>,
+        size: usize,
+    ) -> Result<Page<Id>, ReadError> {
+        self.model.mutual(user, start, size).await
+    }
+
+    async fn common(
+        &self,
+        user: UserKey,
+        other: Id,
+        start: Start<Target>,
+        size: usize,
+    ) -> Result<Page<Target>, ReadError> {
+        self.model.common(user, other, start, size).await
+    }
+
+    async fn relationships(
+        &self,
+        user: UserKey,
+        others: Vec<Id>,
+    ) -> Result<Vec<Relationship>, ReadError> {
+        self.model.relationships(user, others).await
+    }
+
+    async fn known(
+        &self,
+        user: Id,
+        via: KindId,
+        target: TargetKey,
+        size: usize,
+    ) -> Result<Known, ReadError> {
+        self.model.known(user, via, target, size).await
+    }
+
+    async fn ranking(
+        &self,
+        kind: KindId,
+        target_type: TargetType,
+        window: Window,
+        size: usize,
+    ) -> Result<Vec<Ranked>, ReadError> {
+        self.model.ranking(kind, target_type, window, size).await
+    }
+
+    async fn daily(
+        &self,
+        kind: KindId,
+        target_type: Option<TargetType>,
+        days: u32,
+    ) -> Result<Vec<Daily>, ReadError> {
+        self.model.daily(kind, target_type, days).await
+    }
+}
+
+#[async_trait]
+impl Journal for FaultyEngine {
+    fn journal_end(&self) -> Rev {
+        self.model.journal_end()
+    }
+
+    async fn journal_after(
+        &self,
+        after: Rev,
+        max_events: usize,
+    ) -> Result<Vec<Event>, JournalError> {
+        if matches!(&*self.fault.borrow(), Fault::Trimmed) {
+            return Err(JournalError::Trimmed {
+                asked: after.0,
+                oldest: 77,
+            });
+        }
+        self.model.journal_after(after, max_events).await
+    }
+
+    async fn journal_passes(&self, after: Rev) {
+        self.model.journal_passes(after).await;
+    }
+}
+
+#[async_trait]
+impl Admin for FaultyEngine {
+    async fn export(
+        &self,
+        kind: KindId,
+        after: Option<EdgeKey>,
+        max_edges: usize,
+    ) -> Result<Vec<ExportedEdge>, ReadError> {
+        self.read()?;
+        self.model.export(kind, after, max_edges).await
+    }
+
+    async fn recover(&self, target: TargetKey) -> Result<Recovered, JobError> {
+        self.model.recover(target).await
+    }
+
+    async fn start_job(&self, spec: JobSpec) -> Result<JobId, JobError> {
+        if matches!(&*self.fault.borrow(), Fault::Jobs) {
+            return Err(JobError::TooMany { queued: 9 });
+        }
+        self.model.start_job(spec).await
+    }
+
+    async fn job(&self, id: JobId) -> Option<Job> {
+        self.model.job(id).await
+    }
+
+    async fn check(&self, repair: bool) -> Result<CheckReport, JobError> {
+        self.model.check(repair).await
+    }
+
+    async fn check_reports(&self, hours: u32) -> Result<CheckReport, ReadError> {
+        self.read()?;
+        self.model.check_reports(hours).await
+    }
+
+    async fn write_audit(&self, action: &str, detail: &str) -> Result<(), WriteError> {
+        let fault = self.fault.borrow().clone();
+        match fault {
+            Fault::Write(error) => Err(error),
+            _ => self.model.write_audit(action, detail).await,
+        }
+    }
+
+    async fn audit(&self, hours: u32) -> Result<Vec<AuditEntry>, ReadError> {
+        self.model.audit(hours).await
+    }
+}
+
+impl Engine for FaultyEngine {
+    fn name(&self) -> &'static str {
+        "faulty"
+    }
+
+    fn kinds(&self) -> &Kinds {
+        self.model.kinds()
+    }
+
+    fn cursor_key(&self) -> &CursorKey {
+        self.model.cursor_key()
+    }
+
+    fn health(&self) -> Health {
+        let ready = !matches!(&*self.fault.borrow(), Fault::NotReady);
+        Health {
+            ready,
+            ..self.model.health()
+        }
+    }
+}

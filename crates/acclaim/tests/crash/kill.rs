@@ -1,0 +1,66 @@
+//! `kill -9` under load, again and again on one directory.
+
+use std::time::Duration;
+
+use rand::Rng;
+
+use crate::load::Load;
+use crate::round::Round;
+use crate::server::{Server, check_is_clean};
+use crate::world::{Tally, World};
+use crate::{rounds, seeded};
+
+/// A start on so small a store takes no longer, in a debug build too.
+const START_LIMIT: Duration = Duration::from_secs(10);
+
+#[test]
+fn nothing_acknowledged_is_lost_by_kills() {
+    seeded(async |_, mut chance| {
+        let rounds = rounds();
+        let home = tempfile::tempdir().unwrap();
+        let data = home.path().join("data");
+        let (mut world, mut tally) = (World::default(), Tally::default());
+        let mut slowest = Duration::ZERO;
+        for round in (1..=rounds).map(Round) {
+            let server = Server::start(&data);
+            let load = Load::begin(server.address, round, &mut chance);
+            // The moment of death is drawn: from the first calls on to the midst of many.
+            tokio::time::sleep(Duration::from_millis(chance.random_range(1..500))).await;
+            server.kill();
+            let ticks = load.ticks.clone();
+            let records = load.records().await;
+            let server = Server::start(&data);
+            slowest = slowest.max(server.started_in);
+            tally.add(world.judge(server.address, round, records, &ticks).await);
+            if chance.random() {
+                server.kill();
+            } else {
+                server.stop_cleanly();
+                check_is_clean(&data);
+            }
+        }
+        let server = Server::start(&data);
+        world.look_again(server.address).await;
+        server.stop_cleanly();
+        check_is_clean(&data);
+        assert!(tally.acknowledged > 0, "the load wrote something");
+        assert!(slowest < START_LIMIT, "a start took {slowest:?}");
+        report(rounds, tally, slowest);
+    });
+}
+
+#[allow(
+    clippy::print_stdout,
+    reason = "the figures of a long run are what it is run for"
+)]
+fn report(rounds: u64, tally: Tally, slowest: Duration) {
+    let Tally {
+        acknowledged,
+        unknown,
+        repeated,
+    } = tally;
+    println!(
+        "{rounds} kills: {acknowledged} writes acknowledged, none lost; {unknown} unknown, \
+         {repeated} repeated under their keys; the slowest start took {slowest:?}"
+    );
+}
