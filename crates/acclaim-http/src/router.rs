@@ -1,6 +1,8 @@
 //! Every route, on one page. The OpenAPI document is made of the same list.
 
 use axum::Router;
+use axum::extract::State;
+use axum::http::{Method, Uri};
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -78,15 +80,24 @@ pub(crate) fn routes() -> (Router<Shared>, utoipa::openapi::OpenApi) {
     (router, document)
 }
 
-async fn no_route(uri: axum::http::Uri) -> Problem {
+async fn no_route(uri: Uri) -> Problem {
     let detail = format!("there is no route {}; /docs lists them", uri.path());
     Problem::new(Code::NotFound, detail)
 }
 
-async fn no_method(method: axum::http::Method, uri: axum::http::Uri) -> Problem {
-    let detail = format!(
-        "{} does not take {method}; the header allow says what it takes",
-        uri.path()
-    );
+/// Words under `/api/v2` that are routes, and so have methods.
+const WORDS: [&str; 5] = ["events", "import", "export", "audit", "hot-keys"];
+
+/// A method that a route does not take. `/api/v2/{kind}` matches any word; one that is neither a
+/// kind nor a route of its own is no route.
+async fn no_method(State(app): State<Shared>, method: Method, uri: Uri) -> Problem {
+    let path = uri.path();
+    let word = path.strip_prefix("/api/v2/");
+    let is_route =
+        |word: &str| word.contains('/') || WORDS.contains(&word) || app.service.kind(word).is_ok();
+    if word.is_some_and(|word| !is_route(word)) {
+        return no_route(uri).await;
+    }
+    let detail = format!("{path} does not take {method}; the header allow says what it takes");
     Problem::new(Code::MethodNotAllowed, detail)
 }

@@ -1,4 +1,5 @@
 //! `acclaim backup`, `acclaim restore` and `acclaim check`.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod common;
 

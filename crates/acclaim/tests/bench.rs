@@ -1,4 +1,5 @@
 //! `acclaim bench`.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod common;
 

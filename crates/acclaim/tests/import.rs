@@ -1,4 +1,5 @@
 //! `acclaim import` and `acclaim export`.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod common;
 

@@ -39,8 +39,8 @@ impl DailyBook {
     }
 
     /// Adds a commit's numbers.
-    pub fn add(&self, more: &HashMap<DailyRef, DailyRecord>) {
-        if more.is_empty() {
+    pub fn add<'a>(&self, more: impl ExactSizeIterator<Item = (&'a DailyRef, &'a DailyRecord)>) {
+        if more.len() == 0 {
             return;
         }
         let mut numbers = self.0.write();

@@ -101,6 +101,7 @@ impl EmbeddedEngine {
             boards: opened.boards,
             segments: opened.segments,
             end: watch::Sender::new(last_seq),
+            stopping: watch::Sender::new(false),
             in_flight: Mutex::default(),
             answers: AtomicU64::new(opened.mark.answers),
             disk_full: AtomicBool::new(false),
@@ -214,6 +215,7 @@ impl EmbeddedEngine {
     /// # Errors
     /// [`StopError`] when one of its threads died.
     pub async fn stop(&self) -> Result<(), StopError> {
+        self.shared.stopping.send_replace(true);
         self.lane.close();
         self.jobs.lock().take();
         let threads = std::mem::take(&mut *self.threads.lock());

@@ -208,13 +208,15 @@ impl Journal for EmbeddedEngine {
     }
 
     async fn journal_passes(&self, after: Rev) {
-        // An error means that the engine is gone, which is the other way this returns.
-        let _ = self
-            .shared
-            .end
-            .subscribe()
-            .wait_for(|end| *end > after)
-            .await;
+        let (mut end, mut stopping) = (
+            self.shared.end.subscribe(),
+            self.shared.stopping.subscribe(),
+        );
+        // An error means that the engine is gone, which is as good a reason to return.
+        tokio::select! {
+            _ = end.wait_for(|end| *end > after) => {}
+            _ = stopping.wait_for(|stopping| *stopping) => {}
+        }
     }
 }
 

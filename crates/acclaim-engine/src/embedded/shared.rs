@@ -49,6 +49,8 @@ pub struct Shared {
     pub segments: Segments,
     /// The last durable journal place.
     pub end: watch::Sender<Rev>,
+    /// Becomes `true` when the engine stops.
+    pub stopping: watch::Sender<bool>,
     /// Idempotency keys whose first write is not answered yet.
     pub in_flight: Mutex<HashSet<Fingerprint>>,
     /// Idempotency answers in the store, about.

@@ -48,7 +48,7 @@ pub struct Workspace<'a> {
     targets: IndexMap<TargetRef, TargetWork, FixedState>,
     edges: FastMap<(usize, Id), usize, FixedState>,
     users: IndexMap<UserRef, UserWork, FixedState>,
-    daily: HashMap<DailyRef, DailyRecord>,
+    daily: FastMap<DailyRef, DailyRecord, FixedState>,
     notes: HashMap<Key, Option<Vec<u8>>>,
     entries: Vec<Entry>,
     last_seq: Rev,
@@ -71,7 +71,7 @@ impl<'a> Workspace<'a> {
             targets: IndexMap::with_hasher(HASH),
             edges: FastMap::with_hasher(HASH),
             users: IndexMap::with_hasher(HASH),
-            daily: HashMap::new(),
+            daily: FastMap::with_hasher(HASH),
             notes: HashMap::new(),
             entries: Vec::new(),
             last_seq,
@@ -418,7 +418,7 @@ impl<'a> Workspace<'a> {
         for (key, value) in self.notes {
             delta.put_note(key, value);
         }
-        outlet.daily.add(&self.daily);
+        outlet.daily.add(self.daily.iter());
     }
 }
 

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use axum::body::Body;
-use axum::http::{HeaderValue, Request, Response, header};
+use axum::http::{HeaderValue, Request, Response, StatusCode, header};
 use futures::FutureExt;
 use hyper::body::Incoming;
 use hyper::service::Service;
@@ -173,8 +173,9 @@ fn finish(mut response: Response<Body>, id: HeaderValue) -> Response<Body> {
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
         // An id is ASCII by its grammar.
         let mut rendered = problem.render(id.to_str().unwrap_or_default());
-        for name in [header::ALLOW, header::CONNECTION] {
-            if let Some(value) = response.headers_mut().remove(&name) {
+        let rejected = rendered.status() == StatusCode::METHOD_NOT_ALLOWED;
+        for (name, kept) in [(header::ALLOW, rejected), (header::CONNECTION, true)] {
+            if let Some(value) = response.headers_mut().remove(&name).filter(|_| kept) {
                 rendered.headers_mut().insert(name, value);
             }
         }

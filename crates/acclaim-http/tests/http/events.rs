@@ -197,6 +197,11 @@ async fn what_is_no_longer_kept_cannot_be_resumed_from() {
     let (engine, clock) = FaultyEngine::at_now();
     engine.fail(Fault::Trimmed);
     let server = Server::over(engine, Limits::default(), clock).await;
+    server.set("likes", 1, "POST", 1).await;
+    let ahead = server
+        .get("/api/v2/events?lastEventId=9007199254740991")
+        .await;
+    ahead.problem(400, "bad_cursor");
     let request = Request::new("GET", "/api/v2/events").header("Last-Event-ID", "5");
     let (detail, field) = server.send(request).await.problem(400, "bad_cursor");
     assert!(detail.contains("77"), "{detail}");

@@ -1,6 +1,7 @@
 //! The built program as tests run it: commands with their output, and servers in private
 //! directories on free ports.
 #![allow(dead_code, reason = "every test file takes a part of it")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::path::Path;

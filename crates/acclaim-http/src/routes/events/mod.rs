@@ -18,7 +18,7 @@ use utoipa::IntoParams;
 
 use super::answer::{Answer, of};
 use crate::app::Shared;
-use crate::problem::{Problem, ProblemBody};
+use crate::problem::{Code, Problem, ProblemBody};
 use crate::request::{FromQuery, Params, Query, read_id};
 
 /// The most kinds or targets that a filter names.
@@ -143,6 +143,13 @@ pub(crate) async fn subscribe(
         );
         return Err(Problem::overloaded(detail));
     };
+    let end = app.service.engine().journal_end();
+    if from > end {
+        let detail = format!(
+            "event {from} is not of this journal, which ends at {end}. Read the lists anew and subscribe without Last-Event-ID"
+        );
+        return Err(Problem::new(Code::BadCursor, detail).about("Last-Event-ID"));
+    }
     // Whether the place is still kept is known before the stream begins.
     app.service.engine().journal_after(from, 1).await?;
     let body = feed::open(app, filter, from, place);

@@ -20,6 +20,8 @@ use super::request::{Edge, Requests};
 
 /// Edges read back in one request.
 const READ_EDGES: usize = 500;
+/// Connections that read back at once.
+const READERS: usize = 16;
 
 /// What reading back found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -53,7 +55,12 @@ pub(super) fn run(
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    verified.wrong = runtime.block_on(count_wrong(endpoint, args, &known))?;
+    let share = known.len().div_ceil(READERS).max(1);
+    let readers = known
+        .chunks(share)
+        .map(|part| count_wrong(endpoint, args, part));
+    let wrong = runtime.block_on(futures::future::try_join_all(readers))?;
+    verified.wrong = wrong.iter().sum();
     Ok(verified)
 }
 

@@ -28,14 +28,17 @@ pub fn run(args: &ImportArgs, file: Option<&Path>) -> anyhow::Result<Outcome> {
     let target_type = target_type.transpose().context("--target-type")?;
     let runtime = store::runtime()?;
     let sum = match &args.place.server {
-        Some(url) => runtime.block_on(into_server(url, args))?,
+        Some(url) => runtime.block_on(into_server(url, args)),
         None => {
             let loaded = super::load_with_data(file, args.place.data.as_deref())?;
             let store = store::open(&loaded.config)?;
             let import = async |store: &Store| into_store(store, args, target_type).await;
-            runtime.block_on(store.close_after(import))?
+            runtime.block_on(store.close_after(import))
         }
     };
+    // After an error the reading thread may still wait for standard input, which may never end.
+    runtime.shutdown_background();
+    let sum = sum?;
     if args.files.len() > 1 {
         tell("all files", &sum)?;
     }
