@@ -167,10 +167,9 @@ fn run(blocks: &[Block], dir: &Path) -> Vec<(i32, String)> {
         let out = out.join(number.to_string());
         let code = fs::read_to_string(out.with_extension("code")).ok()?;
         let printed = fs::read_to_string(out).unwrap();
-        Some((
-            code.trim().parse().unwrap(),
-            printed.replace(&address, ADDRESS),
-        ))
+        // Headers come with carriage returns, which no document has.
+        let printed = printed.replace(&address, ADDRESS).replace('\r', "");
+        Some((code.trim().parse().unwrap(), printed))
     });
     ran.collect()
 }
