@@ -95,16 +95,21 @@ pub struct ServeArgs {
     /// The least level that is logged: error, warn, info, debug, trace [default: info]
     #[arg(long, value_name = "LEVEL")]
     pub log_level: Option<String>,
+    /// Open also when the log lost commits that were acknowledged, and go on without them
+    #[arg(long)]
+    pub accept_loss: bool,
 }
 
 impl ServeArgs {
     /// What these flags say about keys of the configuration.
     pub fn overrides(&self) -> Vec<Override> {
+        let accept_loss = self.accept_loss.then(|| "true".to_owned());
         let flags = [
             ("server.listen", "--listen", &self.listen),
             ("server.data", "--data", &self.data),
             ("server.log_format", "--log-format", &self.log_format),
             ("server.log_level", "--log-level", &self.log_level),
+            ("engine.accept_loss", "--accept-loss", &accept_loss),
         ];
         let given = flags.into_iter().filter_map(|(key, flag, value)| {
             let value = value.clone()?;

@@ -29,14 +29,15 @@ pub struct Store {
 /// What the engine says, and for a store in use what to do instead.
 pub fn open(config: &Config) -> anyhow::Result<Store> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let mut registry = Registry::with_prefix("acclaim");
+    let mut registry = Registry::default();
     let dir = &config.server.data;
     let opened = EmbeddedEngine::open(
         dir,
         config.kinds()?,
         config.engine.clone(),
         Arc::clone(&clock),
-        &mut registry,
+        // The engine names its metrics without it; the HTTP service adds it by itself.
+        registry.sub_registry_with_prefix("acclaim"),
     );
     let engine = match opened {
         Err(error @ OpenError::Locked { .. }) => {

@@ -12,7 +12,7 @@ use axum::body::Body;
 use axum::extract::{FromRequest, FromRequestParts, Request as AxumRequest, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, Request, Response, StatusCode};
-use axum::routing::{get, post};
+use axum::routing::{get, post, put};
 use hyper::body::Incoming;
 use hyper::service::Service;
 use tokio::net::TcpListener;
@@ -23,12 +23,13 @@ use super::connection::Busy;
 use crate::limits::Limits;
 use crate::problem::Problem;
 use crate::request::{
-    BatchForm, EdgeForm, EdgeQuery, OpForm, ReadQuery, TargetQuery, json_bytes, parse,
+    BatchForm, EdgeForm, EdgeQuery, OpForm, ReadQuery, StatusesForm, TargetQuery, json_bytes, parse,
 };
 use crate::routes::answer::of;
 
 const TRANSITION: &str = r#"{"active":true,"changed":true,"count":1,"rev":1795132800000000}"#;
 const STATUS: &str = r#"{"active":true,"since":"2026-11-20T10:00:00.000000Z","count":1}"#;
+const TARGET_STATUS: &str = r#"{"targetType":"POST","targetId":"1","active":true,"since":"2026-11-20T10:00:00.000000Z","count":1}"#;
 const COUNT: &str = r#"{"targetType":"POST","targetId":"1","count":1,"rev":1795132800000000}"#;
 
 /// What the handlers share.
@@ -39,7 +40,7 @@ struct Nothing {
 
 type Shared = Arc<Nothing>;
 
-/// Serves fixed answers to toggle, status, count and batch until `shutdown` is ready.
+/// Serves fixed answers to toggle, set, batch, status (of one and of many) and count until `shutdown` is ready.
 ///
 /// # Errors
 /// [`ServeError`] when the listening socket fails.
@@ -53,8 +54,10 @@ pub async fn serve(
         limits: limits.clone(),
     });
     let router = Router::new()
+        .route("/api/v2/{kind}", put(set))
         .route("/api/v2/{kind}/toggle", post(toggle))
         .route("/api/v2/{kind}/batch", post(batch))
+        .route("/api/v2/{kind}/batch/status", post(statuses))
         .route("/api/v2/{kind}/status", get(status))
         .route("/api/v2/{kind}/count", get(count))
         .with_state(nothing);
@@ -103,6 +106,12 @@ async fn toggle(Json(kind, bytes): Json) -> Result<Response<Body>, Problem> {
     Ok(fixed(TRANSITION))
 }
 
+async fn set(Json(kind, bytes): Json) -> Result<Response<Body>, Problem> {
+    let op = parse::<EdgeForm>(&bytes)?.op(kind, Action::Set);
+    std::hint::black_box(op);
+    Ok(fixed(TRANSITION))
+}
+
 async fn batch(Json(kind, bytes): Json) -> Result<Response<Body>, Problem> {
     let form = parse::<BatchForm<'_>>(&bytes)?;
     for raw in &form.ops {
@@ -120,6 +129,13 @@ async fn status(
 ) -> Response<Body> {
     std::hint::black_box(query.edge(kind));
     fixed(STATUS)
+}
+
+async fn statuses(Json(_, bytes): Json) -> Result<Response<Body>, Problem> {
+    let (user, targets) = parse::<StatusesForm>(&bytes)?.user_and_targets();
+    std::hint::black_box(user);
+    let items = vec![TARGET_STATUS; targets.len()].join(",");
+    Ok(fixed(format!("{{\"items\":[{items}]}}")))
 }
 
 async fn count(

@@ -284,7 +284,7 @@ fn engine() -> Vec<Key> {
         ),
         switch!(
             engine.accept_loss,
-            "Open anyway when the log lost commits that were acknowledged, and go on without them."
+            "Open anyway when the log lost commits that were acknowledged, and go on without them. Flag `--accept-loss`."
         ),
     ]
 }

@@ -1,0 +1,50 @@
+//! Measures the server against one that does nothing, and what a store costs as it grows.
+//!
+//! Everything is measured from outside, on the built program: rates and latencies by
+//! `acclaim bench`, processor time and memory from what the system says about the process.
+#![forbid(unsafe_code)]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "it is a program")]
+
+mod compare;
+mod edges;
+mod generator;
+mod growth;
+mod null;
+mod pages;
+mod process;
+mod program;
+mod statistics;
+mod table;
+
+use clap::{Parser, Subcommand};
+
+// As the server's, so that the null server has no other.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Measures Acclaim.
+#[derive(Debug, Parser)]
+#[command(name = "acclaim-bench", max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// The server against a null server of the same stack, by turns
+    Compare(compare::Args),
+    /// Import, disk, memory and cost a request at rising numbers of edges
+    Growth(growth::Args),
+    /// Run the null server; `compare` starts it by itself
+    #[command(hide = true)]
+    Null,
+}
+
+fn main() -> anyhow::Result<()> {
+    match Cli::parse().command {
+        Command::Compare(args) => compare::run(&args),
+        Command::Growth(args) => growth::run(&args),
+        Command::Null => null::run(),
+    }
+}
