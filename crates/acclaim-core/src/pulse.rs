@@ -147,32 +147,34 @@ impl Pulse {
         }
         let net = if set { 1 } else { -1 };
         let (start_minute, span) = step_of(minute, Span::Minute, now);
-        self.add(Step {
+        // Once a step, not once a transition: a hot target has many of both.
+        if self.add(Step {
             start_minute,
             span,
             net,
-        });
-        if self.steps.len() > 1 {
+        }) {
             self.prune(now);
         }
     }
 
-    fn add(&mut self, step: Step) {
+    /// Adds to a step. Answers whether it is a new one.
+    fn add(&mut self, step: Step) -> bool {
         // New transitions come last, so look from the end.
         let place = self
             .steps
             .iter()
             .rposition(|s| s.start_minute <= step.start_minute);
-        match place {
-            Some(place)
-                if self.steps[place].start_minute == step.start_minute
-                    && self.steps[place].span == step.span =>
+        match place.map(|place| (place, self.steps[place])) {
+            Some((place, known))
+                if (known.start_minute, known.span) == (step.start_minute, step.span) =>
             {
-                self.steps[place].net += step.net
+                self.steps[place].net += step.net;
+                return false;
             }
-            Some(place) => self.steps.insert(place + 1, step),
+            Some((place, _)) => self.steps.insert(place + 1, step),
             None => self.steps.insert(0, step),
         }
+        true
     }
 
     /// Folds what may be folded and drops what no window needs.
