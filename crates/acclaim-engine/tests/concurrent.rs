@@ -1,4 +1,5 @@
 //! Concurrent histories on the embedded engine, judged by linearizability.
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod embedded;
 

@@ -1,4 +1,5 @@
 //! Random histories, on the embedded engine and the model at once.
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod embedded;
 

@@ -1,4 +1,5 @@
 //! The store's directory: opening, locking, damage, backups, limits.
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod embedded;
 

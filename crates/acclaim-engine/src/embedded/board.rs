@@ -12,8 +12,6 @@
 //! Scores are computed when somebody asks, for the candidates touched since, or for all when the
 //! minute changed. Memory is bounded by the number of boards, not of targets.
 
-use std::collections::HashMap;
-
 use acclaim_core::port::Ranked;
 use acclaim_core::pulse::Window;
 use acclaim_core::{Id, ReadError, Rev};
@@ -59,7 +57,7 @@ type BoardKey = (KindNo, TypeNo);
 
 /// All boards.
 #[derive(Default)]
-pub struct Boards(RwLock<HashMap<BoardKey, Arc<Mutex<Board>>>>);
+pub struct Boards(RwLock<FastMap<BoardKey, Arc<Mutex<Board>>, FixedState>>);
 
 fn potential(record: &TargetRecord, window: Window, now: Rev) -> i64 {
     match window {
@@ -78,7 +76,7 @@ fn score(record: &TargetRecord, window: Window, now: Rev) -> i64 {
 impl Boards {
     /// Reads what the base holds.
     pub fn load(base: &BaseSnapshot) -> Result<Self, ReadError> {
-        let mut boards = HashMap::new();
+        let mut boards = FastMap::default();
         for record in base.prefix(&[tag::BOARD]) {
             let (key, value) = record?;
             let board = Board::decode(&value)?;

@@ -110,10 +110,22 @@ impl TargetShard {
         self.targets.get(target)
     }
 
+    /// A target and one of its edges, as far as this delta knows them.
+    pub fn target_and_edge(
+        &self,
+        target: &TargetRef,
+        user: &Id,
+    ) -> Option<(&TargetDelta, Option<EdgeCell>)> {
+        let (slot, _, known) = self.targets.get_full(target)?;
+        Some((
+            known,
+            self.edges.get(&(slot as Slot, user.clone())).copied(),
+        ))
+    }
+
     /// An edge, if this delta knows it.
     pub fn edge(&self, target: &TargetRef, user: &Id) -> Option<EdgeCell> {
-        let slot = self.targets.get_index_of(target)?;
-        self.edges.get(&(slot as Slot, user.clone())).copied()
+        self.target_and_edge(target, user)?.1
     }
 
     /// The targets, in no order.

@@ -29,12 +29,6 @@ impl From<Damaged> for ReadError {
     }
 }
 
-/// A read through a shard that may have to go on below it.
-enum Found<T> {
-    Here(T),
-    Below,
-}
-
 impl View {
     /// The deltas, newest first.
     pub fn deltas(&self) -> impl Iterator<Item = &Arc<Delta>> {
@@ -65,29 +59,25 @@ impl View {
     /// An edge and its target's count, as they were at one moment.
     pub fn status(&self, edge: &EdgeRef) -> Result<(EdgeState, u64), ReadError> {
         let target = edge.target_ref();
-        let (mut state, mut count) = (Found::Below, Found::Below);
+        let (mut count, mut state) = (None, None);
         for delta in self.deltas() {
             let shard = delta.target_shard(&target);
-            let Some(known) = shard.target(&target) else {
+            let Some((known, cell)) = shard.target_and_edge(&target, &edge.user) else {
                 continue;
             };
-            if let Found::Below = count {
-                count = Found::Here(known.record.count);
-            }
-            if let (Found::Below, Some(cell)) = (&state, shard.edge(&target, &edge.user)) {
-                state = Found::Here(cell.state);
-            }
-            if let Found::Here(_) = state {
+            count = count.or(Some(known.record.count));
+            state = cell.map(|cell| cell.state);
+            if state.is_some() {
                 break;
             }
         }
         let state = match state {
-            Found::Here(state) => state,
-            Found::Below => self.base_edge(edge)?,
+            Some(state) => state,
+            None => self.base_edge(edge)?,
         };
         let count = match count {
-            Found::Here(count) => count,
-            Found::Below => self.base_count(&target)?.0,
+            Some(count) => count,
+            None => self.base_count(&target)?.0,
         };
         Ok((state, count))
     }
@@ -110,6 +100,34 @@ impl View {
             Some(found) => Ok(found),
             None => self.base_count(target),
         }
+    }
+
+    /// A target's record and one of its edges, as they were at one moment.
+    pub fn target_and_edge(&self, edge: &EdgeRef) -> Result<(TargetRecord, EdgeState), ReadError> {
+        let target = edge.target_ref();
+        let (mut record, mut state) = (None, None);
+        for delta in self.deltas() {
+            let shard = delta.target_shard(&target);
+            let Some((known, cell)) = shard.target_and_edge(&target, &edge.user) else {
+                continue;
+            };
+            if record.is_none() {
+                record = Some(known.record.clone());
+            }
+            state = cell.map(|cell| cell.state);
+            if state.is_some() {
+                break;
+            }
+        }
+        let state = match state {
+            Some(state) => state,
+            None => self.base_edge(edge)?,
+        };
+        let record = match record {
+            Some(record) => record,
+            None => self.base_target(&target)?,
+        };
+        Ok((record, state))
     }
 
     /// A target's record.

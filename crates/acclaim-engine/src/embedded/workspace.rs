@@ -29,9 +29,13 @@ use super::view::View;
 
 const HASH: FixedState = FixedState::with_seed(0x0C0_FFEE);
 
+/// A target that this commit looked at, and those of its edges that it looked at.
 struct TargetWork {
     record: TargetRecord,
-    changes: Vec<EdgeChange>,
+    changed: bool,
+    edges: Vec<EdgeChange>,
+    /// For each edge, its user's place in the workspace, once it changed.
+    users: Vec<Option<usize>>,
 }
 
 #[derive(Default)]
@@ -40,6 +44,9 @@ struct UserWork {
     removed: SmallVec<[(Rev, TypedId); 1]>,
     added: SmallVec<[(Rev, TypedId); 1]>,
 }
+
+/// Where an edge lies in the workspace: its target's place, and its own under the target.
+type Place = (usize, usize);
 
 /// What one commit does.
 pub struct Workspace<'a> {
@@ -125,38 +132,44 @@ impl<'a> Workspace<'a> {
         excluded: &[(acclaim_core::KindId, KindNo)],
         now: Rev,
     ) -> Result<Transition, ReadError> {
-        let state = self.edge(edge)?;
+        let place = self.load(edge)?;
+        let state = self.state(place);
         let mut others = SmallVec::<[_; 2]>::new();
         if op.action != Action::Unset {
             for (id, kind) in excluded {
-                others.push((
-                    *id,
-                    self.edge(&EdgeRef {
-                        kind: *kind,
-                        ..edge.clone()
-                    })?,
-                ));
+                let place = self.load(&EdgeRef {
+                    kind: *kind,
+                    ..edge.clone()
+                })?;
+                others.push((*id, self.state(place)));
             }
         }
         let changes = edge::decide(op, state, &others, self.last_seq, now);
-        let changed = !changes.is_empty();
         for change in &changes {
             let kind = self.dictionary.kind(change.kind);
+            let place = if kind == edge.kind {
+                place
+            } else {
+                self.load(&EdgeRef {
+                    kind,
+                    ..edge.clone()
+                })?
+            };
             let edge = EdgeRef {
                 kind,
                 ..edge.clone()
             };
-            let count = self.change(&edge, change.before, change.after, change.seq)?;
+            let count = self.change(&edge, place, change.after, change.seq)?;
             self.entries
                 .push(Entry::Change(entry_of(edge, change, count, op)));
         }
-        let state = changes.last().map_or(state, |change| change.after);
-        let count = self.count(&edge.target_ref())?;
+        let EdgeState { active, rev } = self.state(place);
+        let count = self.targets[place.0].record.count;
         Ok(Transition {
-            active: state.active,
-            changed,
+            active,
+            changed: !changes.is_empty(),
             count,
-            rev: state.rev,
+            rev,
         })
     }
 
@@ -188,11 +201,14 @@ impl<'a> Workspace<'a> {
     pub fn replay(&mut self, entry: &Entry) -> Result<(), ReadError> {
         match entry {
             Entry::Change(change) => {
-                let count = self.change(&change.edge, change.before, change.after, change.seq)?;
-                if count != change.count {
-                    return Err(
-                        Damaged("a count in the log does not follow from the one before").into(),
-                    );
+                let place = self.load_from_log(change)?;
+                let fits = self.state(place) == change.before;
+                let count = self.change(&change.edge, place, change.after, change.seq)?;
+                if !fits || count != change.count {
+                    return Err(Damaged(
+                        "a transition in the log does not follow from what was before",
+                    )
+                    .into());
                 }
             }
             Entry::Note(key, value) => {
@@ -203,17 +219,18 @@ impl<'a> Workspace<'a> {
             }
             Entry::ForgetEdge(edge) => self.forget_edge(edge)?,
             Entry::ForgetTarget(target) => {
-                let place = self.target(target)?;
-                self.targets[place].record = TargetRecord::default();
+                let work = self.target(target)?;
+                work.record = TargetRecord::default();
+                work.changed = true;
             }
             Entry::ForgetUser(user) => {
                 let place = self.user(user)?;
                 self.users[place].record = UserRecord::default();
             }
             Entry::AdjustTarget(target, by) => {
-                let place = self.target(target)?;
-                let count = &mut self.targets[place].record.count;
-                *count = count.saturating_add_signed(*by);
+                let work = self.target(target)?;
+                work.record.count = work.record.count.saturating_add_signed(*by);
+                work.changed = true;
             }
             Entry::AdjustUser(user, by) => self.adjust_user(user, by)?,
         }
@@ -221,13 +238,13 @@ impl<'a> Workspace<'a> {
     }
 
     fn forget_edge(&mut self, edge: &EdgeRef) -> Result<(), ReadError> {
-        let before = self.edge(edge)?;
+        let place = self.load(edge)?;
+        let before = self.state(place);
         if before.rev == Rev::ZERO || before.active {
             return Ok(());
         }
-        let target = self.target(&edge.target_ref())?;
-        self.record_edge(target, edge, before, EdgeState::default());
         let user = self.user(&edge.user_ref())?;
+        self.put(place, user, EdgeState::default());
         let record = &mut self.users[user].record;
         record.edges = record.edges.saturating_sub(1);
         Ok(())
@@ -246,32 +263,86 @@ impl<'a> Workspace<'a> {
     }
 
     /// An edge's state as of this commit.
-    pub fn edge(&self, edge: &EdgeRef) -> Result<EdgeState, ReadError> {
-        if let Some((target, _, work)) = self.targets.get_full(&edge.target_ref())
-            && let Some(place) = self.edges.get(&(target, edge.user.clone()))
+    pub fn edge(&mut self, edge: &EdgeRef) -> Result<EdgeState, ReadError> {
+        let place = self.load(edge)?;
+        Ok(self.state(place))
+    }
+
+    fn state(&self, (target, edge): Place) -> EdgeState {
+        self.targets[target].edges[edge].after
+    }
+
+    /// Brings an edge and its target into the workspace, both as of one moment.
+    fn load(&mut self, edge: &EdgeRef) -> Result<Place, ReadError> {
+        let target = edge.target_ref();
+        let known = self.targets.get_index_of(&target);
+        if let Some(place) = known
+            && let Some(at) = self.edges.get(&(place, edge.user.clone()))
         {
-            return Ok(work.changes[*place].after);
+            return Ok((place, *at));
         }
-        self.view.edge(edge)
-    }
-
-    fn count(&self, target: &TargetRef) -> Result<u64, ReadError> {
-        match self.targets.get(target) {
-            Some(work) => Ok(work.record.count),
-            None => Ok(self.view.count(target)?.0),
-        }
-    }
-
-    fn target(&mut self, target: &TargetRef) -> Result<usize, ReadError> {
-        if let Some(place) = self.targets.get_index_of(target) {
-            return Ok(place);
-        }
-        let record = self.view.target(target)?;
-        let work = TargetWork {
-            record,
-            changes: Vec::new(),
+        let (place, state) = match known {
+            Some(place) => (place, self.view.edge(edge)?),
+            None => {
+                let (record, state) = self.view.target_and_edge(edge)?;
+                (
+                    self.targets.insert_full(target, TargetWork::new(record)).0,
+                    state,
+                )
+            }
         };
-        Ok(self.targets.insert_full(target.clone(), work).0)
+        Ok(self.add_edge(place, edge, state))
+    }
+
+    /// Brings in the edge of a logged transition, whose state before it is in the log; so a replay
+    /// looks up no edge.
+    fn load_from_log(&mut self, change: &ChangeEntry) -> Result<Place, ReadError> {
+        let target = change.edge.target_ref();
+        let place = match self.targets.get_index_of(&target) {
+            Some(place) => place,
+            None => {
+                let record = self.view.target(&target)?;
+                self.targets.insert_full(target, TargetWork::new(record)).0
+            }
+        };
+        match self.edges.get(&(place, change.edge.user.clone())) {
+            Some(at) => Ok((place, *at)),
+            None => Ok(self.add_edge(place, &change.edge, change.before)),
+        }
+    }
+
+    fn add_edge(&mut self, target: usize, edge: &EdgeRef, state: EdgeState) -> Place {
+        let work = &mut self.targets[target];
+        let user = edge.user.clone();
+        work.edges.push(EdgeChange {
+            user: user.clone(),
+            before: state,
+            after: state,
+        });
+        work.users.push(None);
+        let at = work.edges.len() - 1;
+        self.edges.insert((target, user), at);
+        (target, at)
+    }
+
+    fn put(&mut self, (target, edge): Place, user: usize, after: EdgeState) {
+        let work = &mut self.targets[target];
+        work.edges[edge].after = after;
+        work.users[edge] = Some(user);
+        work.changed = true;
+    }
+
+    fn target(&mut self, target: &TargetRef) -> Result<&mut TargetWork, ReadError> {
+        let place = match self.targets.get_index_of(target) {
+            Some(place) => place,
+            None => {
+                let record = self.view.target(target)?;
+                self.targets
+                    .insert_full(target.clone(), TargetWork::new(record))
+                    .0
+            }
+        };
+        Ok(&mut self.targets[place])
     }
 
     fn user(&mut self, user: &UserRef) -> Result<usize, ReadError> {
@@ -289,15 +360,15 @@ impl<'a> Workspace<'a> {
     fn change(
         &mut self,
         edge: &EdgeRef,
-        before: EdgeState,
+        place: Place,
         after: EdgeState,
         seq: Rev,
     ) -> Result<u64, ReadError> {
-        let target = self.target(&edge.target_ref())?;
+        let before = self.state(place);
         let user = self.user(&edge.user_ref())?;
         self.change_mutual(edge, after.active, user)?;
-        self.record_edge(target, edge, before, after);
-        let record = &mut self.targets[target].record;
+        self.put(place, user, after);
+        let record = &mut self.targets[place.0].record;
         record.count = step(record.count, after.active)?;
         record.rev = seq;
         record.pulse.record(after.rev, after.active, seq);
@@ -312,22 +383,6 @@ impl<'a> Workspace<'a> {
         self.mark_day(edge.kind, edge.target_type, user, after, seq);
         self.last_seq = seq;
         Ok(count)
-    }
-
-    fn record_edge(&mut self, target: usize, edge: &EdgeRef, before: EdgeState, after: EdgeState) {
-        let changes = &mut self.targets[target].changes;
-        let place = *self
-            .edges
-            .entry((target, edge.user.clone()))
-            .or_insert_with(|| {
-                changes.push(EdgeChange {
-                    user: edge.user.clone(),
-                    before,
-                    after,
-                });
-                changes.len() - 1
-            });
-        changes[place].after = after;
     }
 
     fn change_mutual(
@@ -388,14 +443,9 @@ impl<'a> Workspace<'a> {
     pub fn publish(mut self, outlet: &Outlet<'_>) {
         let delta = &self.view.active;
         for (target, work) in &self.targets {
-            for change in &work.changes {
-                let user = UserRef {
-                    kind: target.kind,
-                    id: change.user.clone(),
-                };
-                let Some(user) = self.users.get_mut(&user) else {
-                    continue;
-                };
+            for (change, user) in work.edges.iter().zip(&work.users) {
+                let Some(user) = user else { continue };
+                let user = &mut self.users[*user];
                 let typed = || (target.target_type, target.id.clone());
                 if change.before.active {
                     user.removed.push((change.before.rev, typed()));
@@ -408,17 +458,34 @@ impl<'a> Workspace<'a> {
         for (user, work) in self.users {
             delta.put_user(&user, work.record, &work.removed, &work.added);
         }
-        for (target, work) in &self.targets {
-            delta.put_target(target, work.record.clone(), &work.changes);
+        for (target, mut work) in self.targets {
+            if !work.changed {
+                continue;
+            }
+            let mut users = work.users.iter();
+            work.edges
+                .retain(|_| users.next().is_some_and(Option::is_some));
+            delta.put_target(&target, work.record.clone(), &work.edges);
             // After the record is there to be scored.
             outlet
                 .boards
-                .touch(target, &work.record, self.last_seq, self.view);
+                .touch(&target, &work.record, self.last_seq, self.view);
         }
         for (key, value) in self.notes {
             delta.put_note(key, value);
         }
         outlet.daily.add(self.daily.iter());
+    }
+}
+
+impl TargetWork {
+    fn new(record: TargetRecord) -> Self {
+        Self {
+            record,
+            changed: false,
+            edges: Vec::new(),
+            users: Vec::new(),
+        }
     }
 }
 

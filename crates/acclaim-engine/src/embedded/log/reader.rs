@@ -14,6 +14,9 @@ use super::{ChangeEntry, Entry, SegmentInfo, Segments};
 /// How much is read at once; a larger frame is read whole.
 const READ_BYTES: u64 = 256 * 1024;
 
+/// Where to begin in a segment: the journal place before it, and the offset.
+type Start = (u64, u64);
+
 /// Reads what is durable. Any number may read at once.
 #[derive(Clone, Debug)]
 pub struct LogReader {
@@ -42,7 +45,7 @@ impl LogReader {
     }
 
     /// The segments that hold what follows `after`, each with where to begin in it.
-    fn from(&self, after: Rev) -> Result<Vec<(SegmentInfo, (u64, u64))>, JournalError> {
+    fn from(&self, after: Rev) -> Result<Vec<(SegmentInfo, Start)>, JournalError> {
         let segments = self.segments.read();
         let Some(oldest) = segments.first() else {
             return Ok(Vec::new());
@@ -68,7 +71,7 @@ impl LogReader {
 
 fn read_segment(
     segment: &SegmentInfo,
-    (seq, mut offset): (u64, u64),
+    (seq, mut offset): Start,
     after: Rev,
     visit: &mut impl FnMut(ChangeEntry) -> ControlFlow<()>,
 ) -> Result<ControlFlow<()>, JournalError> {

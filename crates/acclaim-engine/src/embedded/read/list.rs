@@ -202,7 +202,7 @@ impl Reading {
                         id: id.clone(),
                     };
                     let edge = edge_of(user, *number, id);
-                    let stands = !newer.is_some_and(|newer| newer.edge(&edge).is_some());
+                    let stands = newer.is_none_or(|newer| newer.edge(&edge).is_none());
                     (stands && wanted.includes(rev, &target)).then_some((rev, target))
                 });
             take_with_ties(entries, wanted.rows())
