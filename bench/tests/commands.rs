@@ -1,4 +1,9 @@
 //! Both commands, small: they run to their end and leave nothing behind.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a panic is how a test fails"
+)]
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
