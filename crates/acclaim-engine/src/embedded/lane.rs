@@ -163,7 +163,8 @@ impl Lane {
         }
         let mut answers = Vec::with_capacity(batch.len());
         let mut ops = 0;
-        for call in batch.drain(..) {
+        let mut calls = std::mem::take(batch).into_iter();
+        while let Some(call) = calls.next() {
             let (reply, keep) = match self.execute(call.request, &mut work, &mut ops) {
                 Ok((applied, keep)) => (Ok(applied), keep),
                 Err(Failure::Refused(refusal)) => (Err(refusal), None),
@@ -172,6 +173,7 @@ impl Lane {
                     let failed = unavailable("the store could not be read", Duration::from_secs(1));
                     answer(call.answer, Err(failed.clone()));
                     fail_all(answers, &failed);
+                    calls.for_each(|call| answer(call.answer, Err(failed.clone())));
                     return;
                 }
             };
