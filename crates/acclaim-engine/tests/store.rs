@@ -130,7 +130,7 @@ async fn a_torn_tail_is_cut_off() {
     apply(&engine, [like(100, 1)]).await;
     engine.stop().await.unwrap();
     drop(engine);
-    assert_eq!(count(&*store.open().unwrap(), 1).await, 10);
+    assert_eq!(count(&store.open().unwrap(), 1).await, 10);
 }
 
 #[tokio::test]
@@ -151,7 +151,7 @@ async fn a_lost_tail_that_was_acknowledged_is_refused() {
     assert!(matches!(refused, OpenError::Damaged { .. }), "{refused}");
     assert!(refused.to_string().contains("--accept-loss"), "{refused}");
     store.options.accept_loss = true;
-    assert_eq!(count(&*store.open().unwrap(), 1).await, 9);
+    assert_eq!(count(&store.open().unwrap(), 1).await, 9);
 }
 
 #[tokio::test]
@@ -176,7 +176,7 @@ async fn a_flipped_bit_in_the_log_is_refused_wherever_it_is() {
         );
     }
     std::fs::write(&last, &bytes).unwrap();
-    assert_eq!(count(&*store.open().unwrap(), 1).await, 10);
+    assert_eq!(count(&store.open().unwrap(), 1).await, 10);
 }
 
 #[tokio::test]
@@ -268,7 +268,7 @@ async fn the_log_is_trimmed_and_says_from_where_it_can_be_resumed() {
     assert_eq!(events.len(), 10);
     engine.stop().await.unwrap();
     drop(engine);
-    assert_eq!(count(&*store.open().unwrap(), 39).await, 1_000);
+    assert_eq!(count(&store.open().unwrap(), 39).await, 1_000);
 }
 
 #[tokio::test]

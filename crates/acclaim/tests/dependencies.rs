@@ -1,4 +1,9 @@
 //! What the workspace depends on: under which licences, from where, and what is there twice.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a panic is how a test fails"
+)]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;

@@ -10,6 +10,11 @@
 //!
 //! `ACCLAIM_BLESS=1` writes what was printed into the documents.
 //! `ACCLAIM_BINARY` names another program to run.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a panic is how a test fails"
+)]
 
 use std::fmt::Write as _;
 use std::fs;

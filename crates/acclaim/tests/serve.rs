@@ -130,3 +130,24 @@ fn a_configuration_that_cannot_be_used_is_explained() {
         ran.err
     );
 }
+
+#[test]
+fn a_loss_is_refused_until_it_is_accepted() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let edge = "{\"kind\":\"likes\",\"userId\":1,\"targetType\":\"POST\",\"targetId\":1}\n";
+    let lines = file(dir.path(), "one.ndjson", edge);
+    let data_text = data.to_str().unwrap();
+    let imported = run(&["import", &lines, "--data", data_text]);
+    assert_eq!(imported.code, 0, "{}", imported.err);
+    for segment in std::fs::read_dir(data.join("log")).unwrap() {
+        std::fs::remove_file(segment.unwrap().path()).unwrap();
+    }
+    let serve = ["serve", "--listen", "127.0.0.1:0", "--data", data_text];
+    let refused = run(&serve);
+    assert_eq!(refused.code, 2);
+    assert!(refused.err.contains("was acknowledged"), "{}", refused.err);
+    assert!(refused.err.contains("--accept-loss"), "{}", refused.err);
+    let server = Server::start(&data, &["--accept-loss"]);
+    assert!(server.get("/ready").contains("\"ready\":true"));
+}

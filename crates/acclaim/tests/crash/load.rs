@@ -288,7 +288,7 @@ pub fn outcome(calls: &[(Place, Call)], answered: Result<Answered, Lost>) -> Out
         (calls, Some(results)) => {
             let results = results.as_array().unwrap();
             assert_eq!(results.len(), calls.len(), "one result an op: {json}");
-            results.iter().map(|result| transition(result)).collect()
+            results.iter().map(transition).collect()
         }
         ([(_, Call::Write(..))], None) => vec![transition(&json)],
         ([(_, Call::Status(_))], None) => vec![status_of(&json)],

@@ -1,0 +1,79 @@
+//! Both commands, small: they run to their end and leave nothing behind.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a panic is how a test fails"
+)]
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// `cargo test --workspace` builds it beside this program.
+fn acclaim() -> PathBuf {
+    let path = Path::new(env!("CARGO_BIN_EXE_acclaim-bench")).with_file_name("acclaim");
+    assert!(
+        path.is_file(),
+        "there is no {}: run `cargo build -p acclaim` first",
+        path.display()
+    );
+    path
+}
+
+/// Runs a command; returns the table that it prints.
+fn table(args: &[&str]) -> Vec<Vec<String>> {
+    let dir = tempfile::tempdir().unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_acclaim-bench"))
+        .args(args)
+        .arg("--binary")
+        .arg(acclaim())
+        .arg("--dir")
+        .arg(dir.path())
+        .output()
+        .unwrap();
+    let err = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{err}");
+    let left = std::fs::read_dir(dir.path()).unwrap().count();
+    assert_eq!(left, 0, "directories were left behind");
+    let text = String::from_utf8(output.stdout).unwrap();
+    let rows = text.lines().filter(|line| line.starts_with('|'));
+    let cells = |row: &str| {
+        let cells = row.trim_matches('|').split('|');
+        cells.map(|cell| cell.trim().to_owned()).collect()
+    };
+    rows.map(cells).collect()
+}
+
+#[test]
+fn compare_has_a_row_a_scenario() {
+    let small = "compare --seconds 1 --rounds 1 --connections 4 --users 100 --targets 50";
+    let small: Vec<&str> = small.split(' ').collect();
+    let rows = table(&[&small[..], &["--scenarios", "set,batch,feed"]].concat());
+    assert_eq!(rows.len(), 5, "{rows:?}");
+    for (row, name) in rows[2..].iter().zip(["set", "batch", "feed"]) {
+        assert!(row[0].starts_with(name), "{row:?}");
+        assert!(row[3].parse::<f64>().unwrap() > 0.0, "{row:?}");
+    }
+}
+
+#[test]
+fn growth_has_a_row_a_size() {
+    let rows = table(&["growth", "--edges", "1000,2000", "--seconds", "1"]);
+    assert_eq!(rows.len(), 4, "{rows:?}");
+    let edges = |row: &[String]| row[0].replace(',', "").parse::<u64>().unwrap();
+    assert!((500..=1_000).contains(&edges(&rows[2])), "{rows:?}");
+    assert!((1_000..=2_000).contains(&edges(&rows[3])), "{rows:?}");
+}
+
+#[test]
+fn what_cannot_run_says_why() {
+    let run = |args: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_acclaim-bench"));
+        let output = command.args(args).output().unwrap();
+        assert!(!output.status.success());
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let err = run(&["compare", "--binary", "/nowhere/acclaim"]);
+    assert!(err.contains("there is no file /nowhere/acclaim"), "{err}");
+    let err = run(&["growth", "--edges", "999"]);
+    assert!(err.contains("999"), "{err}");
+}
