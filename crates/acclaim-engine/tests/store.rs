@@ -12,7 +12,9 @@ use acclaim_core::{
     Action, EdgeKey, Id, JobError, JournalError, KindId, Kinds, Op, Rev, Target, TargetKey,
     TargetType, WriteError,
 };
-use acclaim_engine::embedded::{EmbeddedEngine, OpenError, Options, restore};
+use acclaim_engine::embedded::{
+    BackupError, BackupSummary, EmbeddedEngine, OpenError, Options, restore,
+};
 use acclaim_testkit::ManualClock;
 use prometheus_client::registry::Registry;
 use tempfile::TempDir;
@@ -76,6 +78,14 @@ fn open(
     let clock = Arc::clone(clock) as Arc<dyn acclaim_core::port::Clock>;
     let kinds = Kinds::default();
     EmbeddedEngine::open(dir, kinds, options.clone(), clock, &mut Registry::default())
+}
+
+/// A backup blocks, so it runs beside the runtime.
+async fn backup(engine: &Arc<EmbeddedEngine>, to: &Path) -> Result<BackupSummary, BackupError> {
+    let (engine, to) = (Arc::clone(engine), to.to_owned());
+    tokio::task::spawn_blocking(move || engine.backup(&to))
+        .await
+        .unwrap()
 }
 
 async fn apply(engine: &EmbeddedEngine, ops: impl IntoIterator<Item = Op>) {
@@ -226,10 +236,13 @@ async fn a_backup_of_a_running_store_is_that_moment() {
     }
     let to = TempDir::new().unwrap();
     let (backup, restored) = (to.path().join("backup"), to.path().join("restored"));
-    let summary = engine.backup(&backup).unwrap();
+    let summary = self::backup(&engine, &backup).await.unwrap();
     assert_eq!(summary.end, engine.journal_end());
     apply(&engine, [like(9_999, 0)]).await;
-    assert!(engine.backup(&backup).is_err(), "it is not empty");
+    assert!(
+        self::backup(&engine, &backup).await.is_err(),
+        "it is not empty"
+    );
     restore(&backup, &restored).unwrap();
     assert!(restore(&backup, &restored).is_err(), "it is not empty");
     assert!(

@@ -28,6 +28,7 @@ mod options;
 mod port;
 mod read;
 mod record;
+mod recover;
 mod shared;
 mod timeline;
 mod view;

@@ -14,7 +14,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use acclaim_core::cursor::CursorKey;
-use acclaim_core::{Kinds, ReadError, Rev};
+use acclaim_core::{Kinds, ReadError};
 use parking_lot::RwLock;
 use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
@@ -24,14 +24,12 @@ use super::board::Boards;
 use super::daily::DailyBook;
 use super::delta::Delta;
 use super::dictionary::Dictionary;
-use super::log::{
-    Entry, LogEnd, LogWriter, Scanned, SegmentInfo, SegmentName, Segments, Tail, Watermark,
-    is_full, list_segments, scan_segment, sync_dir,
-};
+use super::log::{LogWriter, Segments, Watermark, is_full, sync_dir};
 use super::notes::Mark;
 use super::options::Options;
+use super::recover::{Replay, read_log};
 use super::view::View;
-use super::workspace::{Outlet, Workspace};
+use super::workspace::Outlet;
 
 /// The directory of the log inside the data directory.
 pub const LOG_DIR: &str = "log";
@@ -41,8 +39,6 @@ pub const BASE_DIR: &str = "base";
 pub const MANIFEST_FILE: &str = "manifest.json";
 const LOCK_FILE: &str = "lock";
 const FORMAT: u32 = 1;
-/// Entries replayed in one go.
-const REPLAY_ENTRIES: usize = 8_192;
 
 /// Why a store did not open.
 #[derive(Debug, thiserror::Error)]
@@ -133,17 +129,21 @@ pub struct Opened {
 }
 
 /// What is needed to say where something went wrong.
-struct Place<'a> {
-    dir: &'a Path,
-    accept_loss: bool,
+pub struct Place<'a> {
+    /// The data directory.
+    pub dir: &'a Path,
+    /// Whether the operator accepts a loss.
+    pub accept_loss: bool,
 }
 
 impl Place<'_> {
-    fn dir(&self) -> String {
+    /// The data directory, to show.
+    pub fn dir(&self) -> String {
         self.dir.display().to_string()
     }
 
-    fn io(&self, path: &Path, error: io::Error) -> OpenError {
+    /// What a failed access means.
+    pub fn io(&self, path: &Path, error: io::Error) -> OpenError {
         if is_full(&error) {
             return OpenError::Full { dir: self.dir() };
         }
@@ -154,7 +154,7 @@ impl Place<'_> {
     }
 
     /// Refuses, unless the operator accepts the loss.
-    fn loss(&self, reason: String) -> Result<(), OpenError> {
+    pub fn loss(&self, reason: String) -> Result<(), OpenError> {
         if !self.accept_loss {
             return Err(OpenError::Damaged {
                 dir: self.dir(),
@@ -309,169 +309,4 @@ fn create_manifest(place: &Place<'_>, path: &Path) -> io::Result<Manifest> {
     std::fs::rename(&new, path)?;
     sync_dir(place.dir)?;
     Ok(manifest)
-}
-
-/// Commits on their way from the log into the delta.
-struct Replay<'a> {
-    place: &'a Place<'a>,
-    view: &'a View,
-    dictionary: Arc<Dictionary>,
-    outlet: Outlet<'a>,
-    /// The last commit in the base.
-    after: u64,
-    waiting: Vec<Entry>,
-    last_seq: Rev,
-    commits: u64,
-}
-
-impl Replay<'_> {
-    fn push(&mut self, number: u64, entries: Vec<Entry>) {
-        if number > self.after {
-            self.commits += 1;
-            self.waiting.extend(entries);
-        }
-    }
-
-    fn flush(&mut self) -> Result<(), OpenError> {
-        for chunk in std::mem::take(&mut self.waiting).chunks(REPLAY_ENTRIES) {
-            let mut work = Workspace::new(self.view, Arc::clone(&self.dictionary), self.last_seq);
-            for entry in chunk {
-                work.replay(entry).map_err(|error| OpenError::Damaged {
-                    dir: self.place.dir(),
-                    reason: format!("the log does not fit the tables: {error}"),
-                })?;
-            }
-            self.dictionary = Arc::clone(work.dictionary());
-            self.last_seq = work.last_seq();
-            work.publish(&self.outlet);
-        }
-        Ok(())
-    }
-}
-
-/// Reads the segments that may hold commits after the mark; the ones before are only listed.
-fn read_log(
-    place: &Place<'_>,
-    mark: &Mark,
-    replay: &mut Replay<'_>,
-) -> Result<(Vec<SegmentInfo>, LogEnd), OpenError> {
-    let log_dir = place.dir.join(LOG_DIR);
-    let found = list_segments(&log_dir).map_err(|error| place.io(&log_dir, error))?;
-    let first = found.partition_point(|(name, _)| name.first_number <= mark.number + 1);
-    let mut segments: Vec<SegmentInfo> = Vec::new();
-    let mut end = LogEnd {
-        next_number: mark.number + 1,
-        last_seq: mark.seq,
-        offset: 0,
-    };
-    for (index, (name, path)) in found.iter().enumerate() {
-        let info = |durable_bytes| SegmentInfo {
-            name: *name,
-            path: path.clone(),
-            durable_bytes,
-            marks: Vec::new(),
-        };
-        if index + 1 < first {
-            let length = std::fs::metadata(path)
-                .map_err(|error| place.io(path, error))?
-                .len();
-            segments.push(info(length));
-            continue;
-        }
-        if index + 1 > first && end.next_number != name.first_number {
-            let (from, to) = (end.next_number, name.first_number - 1);
-            place.loss(format!("commits {from} to {to} of the log are missing"))?;
-        }
-        let scanned = scan(place, *name, path, index + 1 == found.len(), replay)?;
-        replay.flush()?;
-        end = LogEnd {
-            next_number: scanned.next_number,
-            last_seq: scanned.last_seq,
-            offset: scanned.bytes,
-        };
-        segments.push(info(scanned.bytes));
-    }
-    check_end(place, mark, &mut segments, end)
-}
-
-/// Holds the end of the log against the mark and the watermark.
-fn check_end(
-    place: &Place<'_>,
-    mark: &Mark,
-    segments: &mut Vec<SegmentInfo>,
-    mut end: LogEnd,
-) -> Result<(Vec<SegmentInfo>, LogEnd), OpenError> {
-    let watermark = Watermark::open(place.dir).map_err(|error| place.io(place.dir, error))?;
-    let acknowledged = watermark.read().max(mark.number);
-    let last = if segments.is_empty() {
-        0
-    } else {
-        end.next_number - 1
-    };
-    if last < acknowledged {
-        let reason =
-            format!("the log ends with commit {last}, but commit {acknowledged} was acknowledged");
-        place.loss(reason)?;
-        // Later commits must not take the numbers of lost ones that the base contains.
-        if end.next_number <= mark.number {
-            segments.clear();
-            end = LogEnd {
-                next_number: mark.number + 1,
-                last_seq: mark.seq,
-                offset: 0,
-            };
-        }
-        watermark
-            .write(end.next_number - 1, end.last_seq.0)
-            .map_err(|e| place.io(place.dir, e))?;
-    }
-    Ok((std::mem::take(segments), end))
-}
-
-fn scan(
-    place: &Place<'_>,
-    name: SegmentName,
-    path: &Path,
-    is_last: bool,
-    replay: &mut Replay<'_>,
-) -> Result<Scanned, OpenError> {
-    let bytes = std::fs::read(path).map_err(|error| place.io(path, error))?;
-    let after = Rev(name.after_seq);
-    let visit = |number, entries| replay.push(number, entries);
-    let damaged = |reason: String| OpenError::Damaged {
-        dir: place.dir(),
-        reason: format!("{}: {reason}", path.display()),
-    };
-    let scanned = match scan_segment(&bytes, name.first_number, after, visit) {
-        Ok(scanned) => scanned,
-        Err(damage) if place.accept_loss => {
-            warn!(segment = %path.display(), %damage, "cut off a damaged log");
-            let cut = damage.offset as usize;
-            let again = scan_segment(&bytes[..cut], name.first_number, after, |_, _| ());
-            again.map_err(|damage| damaged(damage.to_string()))?
-        }
-        Err(damage) => return Err(damaged(damage.to_string())),
-    };
-    if scanned.tail == Tail::Torn && !is_last {
-        place.loss(format!(
-            "{}: it ends in a torn frame and others follow",
-            path.display()
-        ))?;
-    }
-    let whole = bytes[scanned.bytes as usize..]
-        .iter()
-        .all(|byte| *byte == 0);
-    if is_last && !whole {
-        warn!(segment = %path.display(), at = scanned.bytes, "cut off a torn frame that nobody was answered for");
-        zero_from(path, scanned.bytes, bytes.len() as u64).map_err(|e| place.io(path, e))?;
-    }
-    Ok(scanned)
-}
-
-/// Overwrites what follows the last frame with zeros, as it was before it was torn.
-fn zero_from(path: &Path, from: u64, to: u64) -> io::Result<()> {
-    use std::os::unix::fs::FileExt;
-    let file = File::options().write(true).open(path)?;
-    file.write_all_at(&vec![0; (to - from) as usize], from)?;
-    file.sync_all()
 }

@@ -87,6 +87,14 @@ pub fn adopt_spare(dir: &Path, spare: &Path, name: SegmentName) -> io::Result<Fi
     OpenOptions::new().read(true).write(true).open(path)
 }
 
+/// Makes an empty segment of this name.
+pub fn make_segment(dir: &Path, name: SegmentName) -> io::Result<PathBuf> {
+    let path = name.path(dir);
+    File::create_new(&path)?.sync_all()?;
+    sync_dir(dir)?;
+    Ok(path)
+}
+
 /// Makes the names in a directory durable.
 pub fn sync_dir(dir: &Path) -> io::Result<()> {
     File::open(dir)?.sync_all()
