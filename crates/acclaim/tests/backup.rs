@@ -1,11 +1,11 @@
 //! `acclaim backup`, `acclaim restore` and `acclaim check`.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-mod common;
+mod program;
 
 use std::os::unix::fs::PermissionsExt as _;
 
-use common::{Server, file, path, run, sorted};
+use program::{Server, file, path, run, sorted};
 
 const LINES: &str = "userId,targetId\n1,2\n1,3\n2,2\n";
 

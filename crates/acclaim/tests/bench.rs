@@ -1,12 +1,12 @@
 //! `acclaim bench`.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-mod common;
+mod program;
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 
-use common::{Server, run};
+use program::{Server, run};
 
 fn bench(url: &str, more: &[&str]) -> (i32, serde_json::Value) {
     let flags = [
@@ -117,7 +117,7 @@ fn a_write_that_is_not_there_is_found() {
 #[test]
 fn errors_are_counted_by_kind() {
     let dir = tempfile::tempdir().unwrap();
-    let config = common::file(
+    let config = program::file(
         dir.path(),
         "c.toml",
         "[kinds.likes]\ntarget_types = [\"POST\"]\n",

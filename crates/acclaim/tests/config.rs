@@ -1,8 +1,8 @@
 //! `acclaim config` and `acclaim completions`.
 
-mod common;
+mod program;
 
-use common::{acclaim, file, finish, run};
+use program::{acclaim, file, finish, run};
 
 #[test]
 fn the_listing_says_where_values_came_from() {

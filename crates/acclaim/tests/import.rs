@@ -1,13 +1,13 @@
 //! `acclaim import` and `acclaim export`.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-mod common;
+mod program;
 
 use std::io::{Read as _, Write as _};
 use std::path::Path;
 use std::process::Stdio;
 
-use common::{Server, acclaim, file, path, run, run_with_input, sorted};
+use program::{Server, acclaim, file, path, run, run_with_input, sorted};
 
 /// Where a test imports to and exports from: a directory or a server.
 enum Place {
@@ -31,7 +31,7 @@ impl Place {
         }
     }
 
-    fn import(&self, more: &[&str]) -> common::Ran {
+    fn import(&self, more: &[&str]) -> program::Ran {
         run(&[&["import"], more, &self.flags()].concat())
     }
 

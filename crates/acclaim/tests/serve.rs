@@ -1,10 +1,10 @@
 //! `acclaim serve`.
 
-mod common;
+mod program;
 
 use std::time::Duration;
 
-use common::{Server, acclaim, file, finish, path, run};
+use program::{Server, acclaim, file, finish, path, run};
 
 #[test]
 fn the_line_on_standard_output_says_where_it_answers() {
