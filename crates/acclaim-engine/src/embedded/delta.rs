@@ -27,6 +27,8 @@ use super::timeline::Timeline;
 
 const SHARDS: usize = 64;
 const HASH: FixedState = FixedState::with_seed(0x5EED_ACC1);
+/// Edges for which room is made for one target; more targets than that make room as they come.
+const EDGES_A_TARGET: usize = 4;
 
 /// The slot of a target in its shard.
 type Slot = u32;
@@ -91,12 +93,7 @@ pub struct EdgeChange {
 
 impl Default for Delta {
     fn default() -> Self {
-        Self {
-            targets: (0..SHARDS).map(|_| RwLock::default()).collect(),
-            users: (0..SHARDS).map(|_| RwLock::default()).collect(),
-            notes: RwLock::default(),
-            size: AtomicUsize::new(0),
-        }
+        Self::with_room_for(0)
     }
 }
 
@@ -149,6 +146,25 @@ impl TargetShard {
 }
 
 impl Delta {
+    /// An empty delta that takes `edges` without moving what it holds. Room that is not used costs
+    /// addresses, not memory.
+    pub fn with_room_for(edges: usize) -> Self {
+        let room = edges.div_ceil(SHARDS);
+        let targets = || {
+            RwLock::new(TargetShard {
+                targets: IndexMap::with_capacity_and_hasher(room / EDGES_A_TARGET, HASH),
+                edges: HashMap::with_capacity_and_hasher(room, HASH),
+            })
+        };
+        let users = || RwLock::new(IndexMap::with_capacity_and_hasher(room, HASH));
+        Self {
+            targets: (0..SHARDS).map(|_| targets()).collect(),
+            users: (0..SHARDS).map(|_| users()).collect(),
+            notes: RwLock::default(),
+            size: AtomicUsize::new(0),
+        }
+    }
+
     /// How much was put into it: edges that changed, once a commit, and records and notes that
     /// changed by themselves. Bounds the memory, and the log that a start has to replay.
     pub fn size(&self) -> usize {

@@ -407,7 +407,7 @@ impl Lane {
         }
         let sealed = Sealed::new(&shared, &view, self.log.last_number(), self.log.last_seq());
         shared.view.store(Arc::new(View {
-            active: Arc::new(Delta::default()),
+            active: Arc::new(Delta::with_room_for(shared.options.delta_max_edges)),
             sealed: Some(Arc::clone(&view.active)),
             base: Arc::clone(&view.base),
         }));

@@ -27,7 +27,7 @@ use super::dictionary::Dictionary;
 use super::log::{LogWriter, Segments, Watermark, is_full, sync_dir};
 use super::notes::Mark;
 use super::options::Options;
-use super::recover::{Replay, read_log};
+use super::recover::{Replay, Replayed};
 use super::view::View;
 use super::workspace::Outlet;
 
@@ -190,7 +190,7 @@ pub fn open(dir: &Path, kinds: &Kinds, options: &Options) -> Result<Opened, Open
             error: error.to_string(),
         })?;
     let view = View {
-        active: Arc::new(Delta::default()),
+        active: Arc::new(Delta::with_room_for(options.delta_max_edges)),
         sealed: None,
         base: Arc::new(base.snapshot()),
     };
@@ -213,7 +213,7 @@ pub fn open(dir: &Path, kinds: &Kinds, options: &Options) -> Result<Opened, Open
     let (dictionary, new_names) = Dictionary::load(&view, kinds).map_err(read)?;
     let daily = DailyBook::load(&view.base).map_err(read)?;
     let boards = Boards::load(&view.base).map_err(read)?;
-    let mut replay = Replay {
+    let replay = Replay {
         place: &place,
         view: &view,
         dictionary: Arc::new(dictionary),
@@ -221,14 +221,14 @@ pub fn open(dir: &Path, kinds: &Kinds, options: &Options) -> Result<Opened, Open
             daily: &daily,
             boards: &boards,
         },
-        after: mark.number,
-        waiting: Vec::new(),
         last_seq: mark.seq,
-        commits: 0,
     };
-    let (segments, end) = read_log(&place, &mark, &mut replay)?;
-    replay.flush()?;
-    let (dictionary, commits) = (replay.dictionary, replay.commits);
+    let Replayed {
+        segments,
+        end,
+        dictionary,
+        commits,
+    } = replay.run(&mark)?;
     info!(commits, edges = view.active.size(), "replayed the log");
     let watermark = Watermark::open(dir).map_err(|error| place.io(dir, error))?;
     let segments: Segments = Arc::new(RwLock::new(segments));

@@ -8,10 +8,13 @@
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread;
 
-use acclaim_core::Rev;
+use acclaim_core::{ReadError, Rev};
 use tracing::warn;
 
 use super::dictionary::Dictionary;
@@ -22,12 +25,41 @@ use super::log::{
 use super::notes::Mark;
 use super::open::{LOG_DIR, OpenError, Place};
 use super::view::View;
-use super::workspace::{Outlet, Workspace};
+use super::workspace::{Outlet, Prefetched, Workspace};
 
-/// Entries replayed in one go.
-const REPLAY_ENTRIES: usize = 8_192;
+/// Entries replayed in one go: enough that neighbours among their records are read together.
+const REPLAY_ENTRIES: usize = 32_768;
+/// Pieces of that size that wait to be replayed while the log is read on.
+const PIECES_WAITING: usize = 2;
 /// What the name of a segment that was set aside ends in.
 const SET_ASIDE: &str = "lost";
+
+/// Where commits go that were read from the log: to the thread that replays them.
+pub struct Feed {
+    /// The last commit in the base.
+    after: u64,
+    waiting: Vec<Entry>,
+    pieces: SyncSender<Vec<Entry>>,
+    commits: u64,
+}
+
+impl Feed {
+    fn push(&mut self, number: u64, entries: Vec<Entry>) {
+        if number > self.after {
+            self.commits += 1;
+            self.waiting.extend(entries);
+            if self.waiting.len() >= REPLAY_ENTRIES {
+                self.flush();
+            }
+        }
+    }
+
+    fn flush(&mut self) {
+        let room = Vec::with_capacity(REPLAY_ENTRIES);
+        // Nobody takes it when the replay has failed, and then that is what is told.
+        let _ = self.pieces.send(std::mem::replace(&mut self.waiting, room));
+    }
+}
 
 /// Commits on their way from the log into the delta.
 pub struct Replay<'a> {
@@ -39,39 +71,104 @@ pub struct Replay<'a> {
     pub dictionary: Arc<Dictionary>,
     /// What is kept beside the view.
     pub outlet: Outlet<'a>,
-    /// The last commit in the base.
-    pub after: u64,
-    /// Read and not yet replayed.
-    pub waiting: Vec<Entry>,
     /// The last journal place replayed.
     pub last_seq: Rev,
+}
+
+/// A log that was read to its end and replayed.
+pub struct Replayed {
+    /// Its segments.
+    pub segments: Vec<SegmentInfo>,
+    /// Where it goes on.
+    pub end: LogEnd,
+    /// Names and numbers.
+    pub dictionary: Arc<Dictionary>,
     /// Commits replayed.
     pub commits: u64,
 }
 
+/// A piece of the log with the records that it needs.
+type Ready = (Vec<Entry>, Prefetched);
+
 impl Replay<'_> {
-    fn push(&mut self, number: u64, entries: Vec<Entry>) {
-        if number > self.after {
-            self.commits += 1;
-            self.waiting.extend(entries);
-        }
+    /// Reads the log after `mark` and replays it, in three threads: one reads the log, one reads
+    /// the records that the next piece needs, one replays.
+    pub fn run(mut self, mark: &Mark) -> Result<Replayed, OpenError> {
+        let (place, view) = (self.place, self.view);
+        let (pieces, to_prefetch) = sync_channel(PIECES_WAITING);
+        let (ready, to_replay) = sync_channel::<Ready>(PIECES_WAITING);
+        let mut feed = Feed {
+            after: mark.number,
+            waiting: Vec::new(),
+            pieces,
+            commits: 0,
+        };
+        thread::scope(|scope| {
+            let prefetching = scope.spawn(move || prefetch(place, view, &to_prefetch, &ready));
+            let replaying = scope.spawn(move || {
+                for (piece, prefetched) in to_replay {
+                    self.replay(&piece, prefetched)?;
+                }
+                Ok(self.dictionary)
+            });
+            let read = read_log(place, mark, &mut feed);
+            feed.flush();
+            let commits = feed.commits;
+            drop(feed);
+            // A panic there is one here.
+            let prefetched = prefetching
+                .join()
+                .unwrap_or_else(|panic| resume_unwind(panic));
+            let replayed = replaying
+                .join()
+                .unwrap_or_else(|panic| resume_unwind(panic));
+            let (segments, end) = read?;
+            prefetched?;
+            Ok(Replayed {
+                segments,
+                end,
+                dictionary: replayed?,
+                commits,
+            })
+        })
     }
 
-    pub fn flush(&mut self) -> Result<(), OpenError> {
-        for chunk in std::mem::take(&mut self.waiting).chunks(REPLAY_ENTRIES) {
-            let mut work = Workspace::new(self.view, Arc::clone(&self.dictionary), self.last_seq);
-            for entry in chunk {
-                work.replay(entry).map_err(|error| OpenError::Damaged {
-                    dir: self.place.dir(),
-                    reason: format!("the log does not fit the tables: {error}"),
-                })?;
-            }
-            self.dictionary = Arc::clone(work.dictionary());
-            self.last_seq = work.last_seq();
-            work.publish(&self.outlet);
-        }
+    fn replay(&mut self, piece: &[Entry], prefetched: Prefetched) -> Result<(), OpenError> {
+        let mut work = Workspace::new(self.view, Arc::clone(&self.dictionary), self.last_seq);
+        work.bring_in(prefetched);
+        let done = piece.iter().try_for_each(|entry| work.replay(entry));
+        done.map_err(|error| does_not_fit(self.place, &error))?;
+        self.dictionary = Arc::clone(work.dictionary());
+        self.last_seq = work.last_seq();
+        work.publish(&self.outlet);
         Ok(())
     }
+}
+
+fn does_not_fit(place: &Place<'_>, error: &ReadError) -> OpenError {
+    OpenError::Damaged {
+        dir: place.dir(),
+        reason: format!("the log does not fit the tables: {error}"),
+    }
+}
+
+fn prefetch(
+    place: &Place<'_>,
+    view: &View,
+    pieces: &Receiver<Vec<Entry>>,
+    ready: &SyncSender<Ready>,
+) -> Result<(), OpenError> {
+    for piece in pieces {
+        let edges = piece.iter().filter_map(|entry| match entry {
+            Entry::Change(change) => Some(&change.edge),
+            _ => None,
+        });
+        let prefetched = Prefetched::read(view, edges);
+        let prefetched = prefetched.map_err(|error| does_not_fit(place, &error))?;
+        // Nobody takes it when the replay has failed, and then that is what is told.
+        let _ = ready.send((piece, prefetched));
+    }
+    Ok(())
 }
 
 /// How a segment was found.
@@ -83,10 +180,10 @@ enum Found {
 }
 
 /// Reads the segments that may hold commits after the mark; the ones before are only listed.
-pub fn read_log(
+fn read_log(
     place: &Place<'_>,
     mark: &Mark,
-    replay: &mut Replay<'_>,
+    feed: &mut Feed,
 ) -> Result<(Vec<SegmentInfo>, LogEnd), OpenError> {
     let log_dir = place.dir.join(LOG_DIR);
     let found = list_segments(&log_dir).map_err(|error| place.io(&log_dir, error))?;
@@ -114,11 +211,10 @@ pub fn read_log(
             break;
         }
         let is_last = index + 1 == found.len();
-        let (scanned, is_cut) = match scan(place, *name, path, is_last, replay)? {
+        let (scanned, is_cut) = match scan(place, *name, path, is_last, feed)? {
             Found::Sound(scanned) => (scanned, false),
             Found::Cut(scanned) => (scanned, true),
         };
-        replay.flush()?;
         read_any = true;
         end = LogEnd {
             next_number: scanned.next_number,
@@ -197,11 +293,11 @@ fn scan(
     name: SegmentName,
     path: &Path,
     is_last: bool,
-    replay: &mut Replay<'_>,
+    feed: &mut Feed,
 ) -> Result<Found, OpenError> {
     let bytes = std::fs::read(path).map_err(|error| place.io(path, error))?;
     let after = Rev(name.after_seq);
-    let visit = |number, entries| replay.push(number, entries);
+    let visit = |number, entries| feed.push(number, entries);
     let (scanned, is_cut) = match scan_segment(&bytes, name.first_number, after, visit) {
         Ok(scanned) if scanned.tail == Tail::Torn && !is_last => {
             place.loss(format!("{}: it is torn and others follow", path.display()))?;

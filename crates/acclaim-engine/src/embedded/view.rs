@@ -132,13 +132,19 @@ impl View {
 
     /// A target's record.
     pub fn target(&self, target: &TargetRef) -> Result<TargetRecord, ReadError> {
-        match self.in_deltas(target, |known| known.record.clone()) {
+        match self.target_in_deltas(target) {
             Some(record) => Ok(record),
             None => self.base_target(target),
         }
     }
 
-    fn base_target(&self, target: &TargetRef) -> Result<TargetRecord, ReadError> {
+    /// A target's record, if a delta has it.
+    pub fn target_in_deltas(&self, target: &TargetRef) -> Option<TargetRecord> {
+        self.in_deltas(target, |known| known.record.clone())
+    }
+
+    /// A target's record in the base.
+    pub fn base_target(&self, target: &TargetRef) -> Result<TargetRecord, ReadError> {
         match self.base.get(&target.key())? {
             Some(bytes) => Ok(TargetRecord::decode(&bytes)?),
             None => Ok(TargetRecord::default()),
@@ -147,13 +153,16 @@ impl View {
 
     /// A user's record.
     pub fn user(&self, user: &UserRef) -> Result<UserRecord, ReadError> {
-        let known = self
-            .deltas()
-            .find_map(|d| d.with_user(user, |known| known.record.clone()));
-        match known {
+        match self.user_in_deltas(user) {
             Some(record) => Ok(record),
             None => self.base_user(user),
         }
+    }
+
+    /// A user's record, if a delta has it.
+    pub fn user_in_deltas(&self, user: &UserRef) -> Option<UserRecord> {
+        self.deltas()
+            .find_map(|delta| delta.with_user(user, |known| known.record.clone()))
     }
 
     /// A user's record in the base.

@@ -5,6 +5,12 @@
 //!
 //! It may not know the log, threads or the clock.
 
+mod prefetch;
+mod publish;
+mod replay;
+
+pub use prefetch::Prefetched;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -17,15 +23,15 @@ use hashbrown::HashMap as FastMap;
 use indexmap::IndexMap;
 use smallvec::SmallVec;
 
-use super::board::Boards;
-use super::codec::Damaged;
-use super::daily::DailyBook;
-use super::delta::{EdgeChange, TypedId};
-use super::dictionary::Dictionary;
-use super::key::{DailyRef, EdgeRef, Key, KindNo, TargetRef, TypeNo, UserRef};
-use super::log::{ChangeEntry, Entry, UserAdjustment};
-use super::record::{DailyRecord, INDEX_USERS_ABOVE_EDGES, TargetRecord, UserRecord};
-use super::view::View;
+use crate::embedded::board::Boards;
+use crate::embedded::codec::Damaged;
+use crate::embedded::daily::DailyBook;
+use crate::embedded::delta::{EdgeChange, TypedId};
+use crate::embedded::dictionary::Dictionary;
+use crate::embedded::key::{DailyRef, EdgeRef, Key, KindNo, TargetRef, TypeNo, UserRef};
+use crate::embedded::log::{ChangeEntry, Entry};
+use crate::embedded::record::{DailyRecord, INDEX_USERS_ABOVE_EDGES, TargetRecord, UserRecord};
+use crate::embedded::view::View;
 
 const HASH: FixedState = FixedState::with_seed(0x0C0_FFEE);
 
@@ -41,6 +47,7 @@ struct TargetWork {
 #[derive(Default)]
 struct UserWork {
     record: UserRecord,
+    changed: bool,
     removed: SmallVec<[(Rev, TypedId); 1]>,
     added: SmallVec<[(Rev, TypedId); 1]>,
 }
@@ -187,81 +194,6 @@ impl<'a> Workspace<'a> {
         }
     }
 
-    /// Does what an entry says that is no op: corrections and erasure.
-    pub fn enter(&mut self, entry: Entry) -> Result<(), ReadError> {
-        self.replay(&entry)?;
-        self.entries.push(entry);
-        Ok(())
-    }
-
-    /// Does again what an entry of the log says.
-    ///
-    /// # Errors
-    /// [`ReadError`] when the store cannot be read or the entry does not fit it.
-    pub fn replay(&mut self, entry: &Entry) -> Result<(), ReadError> {
-        match entry {
-            Entry::Change(change) => {
-                let place = self.load_from_log(change)?;
-                let fits = self.state(place) == change.before;
-                let count = self.change(&change.edge, place, change.after, change.seq)?;
-                if !fits || count != change.count {
-                    return Err(Damaged(
-                        "a transition in the log does not follow from what was before",
-                    )
-                    .into());
-                }
-            }
-            Entry::Note(key, value) => {
-                if Dictionary::is_type(key) {
-                    Arc::make_mut(&mut self.dictionary).learn(key);
-                }
-                self.notes.insert(key.clone(), value.clone());
-            }
-            Entry::ForgetEdge(edge) => self.forget_edge(edge)?,
-            Entry::ForgetTarget(target) => {
-                let work = self.target(target)?;
-                work.record = TargetRecord::default();
-                work.changed = true;
-            }
-            Entry::ForgetUser(user) => {
-                let place = self.user(user)?;
-                self.users[place].record = UserRecord::default();
-            }
-            Entry::AdjustTarget(target, by) => {
-                let work = self.target(target)?;
-                work.record.count = work.record.count.saturating_add_signed(*by);
-                work.changed = true;
-            }
-            Entry::AdjustUser(user, by) => self.adjust_user(user, by)?,
-        }
-        Ok(())
-    }
-
-    fn forget_edge(&mut self, edge: &EdgeRef) -> Result<(), ReadError> {
-        let place = self.load(edge)?;
-        let before = self.state(place);
-        if before.rev == Rev::ZERO || before.active {
-            return Ok(());
-        }
-        let user = self.user(&edge.user_ref())?;
-        self.put(place, user, EdgeState::default());
-        let record = &mut self.users[user].record;
-        record.edges = record.edges.saturating_sub(1);
-        Ok(())
-    }
-
-    fn adjust_user(&mut self, user: &UserRef, by: &UserAdjustment) -> Result<(), ReadError> {
-        let place = self.user(user)?;
-        let record = &mut self.users[place].record;
-        record.edges = record.edges.saturating_add_signed(by.edges);
-        record.mutual = record.mutual.saturating_add_signed(by.mutual);
-        if by.given != 0 {
-            let given = &mut record.of_type(by.target_type).given;
-            *given = given.saturating_add_signed(by.given);
-        }
-        Ok(())
-    }
-
     /// An edge's state as of this commit.
     pub fn edge(&mut self, edge: &EdgeRef) -> Result<EdgeState, ReadError> {
         let place = self.load(edge)?;
@@ -292,23 +224,6 @@ impl<'a> Workspace<'a> {
             }
         };
         Ok(self.add_edge(place, edge, state))
-    }
-
-    /// Brings in the edge of a logged transition, whose state before it is in the log; so a replay
-    /// looks up no edge.
-    fn load_from_log(&mut self, change: &ChangeEntry) -> Result<Place, ReadError> {
-        let target = change.edge.target_ref();
-        let place = match self.targets.get_index_of(&target) {
-            Some(place) => place,
-            None => {
-                let record = self.view.target(&target)?;
-                self.targets.insert_full(target, TargetWork::new(record)).0
-            }
-        };
-        match self.edges.get(&(place, change.edge.user.clone())) {
-            Some(at) => Ok((place, *at)),
-            None => Ok(self.add_edge(place, &change.edge, change.before)),
-        }
     }
 
     fn add_edge(&mut self, target: usize, edge: &EdgeRef, state: EdgeState) -> Place {
@@ -345,15 +260,20 @@ impl<'a> Workspace<'a> {
         Ok(&mut self.targets[place])
     }
 
+    /// The place of a user whose record is about to change.
     fn user(&mut self, user: &UserRef) -> Result<usize, ReadError> {
-        if let Some(place) = self.users.get_index_of(user) {
-            return Ok(place);
-        }
-        let work = UserWork {
-            record: self.view.user(user)?,
-            ..UserWork::default()
+        let place = match self.users.get_index_of(user) {
+            Some(place) => place,
+            None => {
+                let work = UserWork {
+                    record: self.view.user(user)?,
+                    ..UserWork::default()
+                };
+                self.users.insert_full(user.clone(), work).0
+            }
         };
-        Ok(self.users.insert_full(user.clone(), work).0)
+        self.users[place].changed = true;
+        Ok(place)
     }
 
     /// Applies a transition to everything that follows from it and returns the target's count.
@@ -437,44 +357,6 @@ impl<'a> Workspace<'a> {
             numbers.unset += u64::from(!after.active);
             numbers.users += u64::from(first);
         }
-    }
-
-    /// Makes the commit visible in the view's active delta and the numbers beside it.
-    pub fn publish(mut self, outlet: &Outlet<'_>) {
-        let delta = &self.view.active;
-        for (target, work) in &self.targets {
-            for (change, user) in work.edges.iter().zip(&work.users) {
-                let Some(user) = user else { continue };
-                let user = &mut self.users[*user];
-                let typed = || (target.target_type, target.id.clone());
-                if change.before.active {
-                    user.removed.push((change.before.rev, typed()));
-                }
-                if change.after.active {
-                    user.added.push((change.after.rev, typed()));
-                }
-            }
-        }
-        for (user, work) in self.users {
-            delta.put_user(&user, work.record, &work.removed, &work.added);
-        }
-        for (target, mut work) in self.targets {
-            if !work.changed {
-                continue;
-            }
-            let mut users = work.users.iter();
-            work.edges
-                .retain(|_| users.next().is_some_and(Option::is_some));
-            delta.put_target(&target, work.record.clone(), &work.edges);
-            // After the record is there to be scored.
-            outlet
-                .boards
-                .touch(&target, &work.record, self.last_seq, self.view);
-        }
-        for (key, value) in self.notes {
-            delta.put_note(key, value);
-        }
-        outlet.daily.add(self.daily.iter());
     }
 }
 
