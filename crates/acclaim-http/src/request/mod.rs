@@ -4,6 +4,7 @@ mod body;
 mod headers;
 mod id;
 mod kind;
+mod object;
 mod query;
 mod wire;
 
