@@ -20,7 +20,7 @@ fn lines(number: u64) -> String {
         // An odd multiplier spreads users and targets without a source of chance.
         let mixed = n.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 20;
         let (user, target) = (mixed % 97, (mixed >> 10) % 53);
-        let kind = if n % 3 == 0 { "dislikes" } else { "likes" };
+        let kind = ["dislikes", "likes", "likes"][(n % 3) as usize];
         let at = match n % 5 {
             0 => String::new(),
             _ => format!(",\"at\":\"2025-0{}-11T10:00:00Z\"", 1 + mixed % 9),
