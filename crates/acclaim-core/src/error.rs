@@ -74,6 +74,28 @@ pub enum JobError {
         /// Jobs waiting.
         queued: usize,
     },
+    /// The text of an import is longer than all such texts together may be.
+    #[error(
+        "an import that runs as a job has at most {limit} bytes of text, unpacked; cut it into \
+         several, or stream it instead"
+    )]
+    TooLarge {
+        /// The limit, `engine.spool_max_bytes`.
+        limit: u64,
+    },
+    /// The texts of other imports take the room.
+    #[error(
+        "the texts of imports that wait take {held} of {limit} bytes; try again when one is done"
+    )]
+    SpoolsFull {
+        /// Bytes of all texts.
+        held: u64,
+        /// The limit, `engine.spool_max_bytes`.
+        limit: u64,
+    },
+    /// The text of an import could not be kept. The reason is for the log.
+    #[error("the text of an import could not be kept: {0}")]
+    Spool(String),
     /// The job could not be written down.
     #[error(transparent)]
     Write(#[from] WriteError),

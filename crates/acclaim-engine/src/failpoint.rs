@@ -15,6 +15,10 @@ pub const CHECKPOINT_BEFORE_INGEST: &str = "checkpoint.before-ingest";
 pub const CHECKPOINT_AFTER_INGEST: &str = "checkpoint.after-ingest";
 /// After each step of a job.
 pub const JOB_STEP: &str = "job.step";
+/// After the text of an import job is durable, before the job is written down.
+pub const IMPORT_SPOOLED: &str = "import.spooled";
+/// After an import job is done, before its text is removed.
+pub const IMPORT_BEFORE_REMOVAL: &str = "import.before-removal";
 
 /// Dies here if `ACCLAIM_FAILPOINT` is `name` or `name:n` and this is the n-th time.
 #[cfg(feature = "failpoints")]

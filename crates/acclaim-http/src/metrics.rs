@@ -138,7 +138,7 @@ impl Metrics {
             ),
             (
                 "import_lines",
-                "Lines read by imports over HTTP",
+                "Lines read by imports that stream over HTTP",
                 &self.imported_lines,
             ),
         ];

@@ -295,7 +295,11 @@ fn of_admin(failure: AdminFailure) -> Problem {
         AdminFailure::OutOfRange(failure) => Problem::field(failure.name, detail),
         AdminFailure::UnknownJob(_) => Problem::new(Code::NotFound, detail),
         AdminFailure::Audit(failure) => of_engine_write(&failure),
-        AdminFailure::Job(JobError::TooMany { .. }) => Problem::overloaded(detail),
+        AdminFailure::Job(JobError::TooMany { .. } | JobError::SpoolsFull { .. }) => {
+            Problem::overloaded(detail)
+        }
+        AdminFailure::Job(JobError::TooLarge { .. }) => Problem::new(Code::PayloadTooLarge, detail),
+        AdminFailure::Job(JobError::Spool(_)) => Problem::internal(&detail),
         AdminFailure::Job(JobError::Write(failure)) => of_engine_write(&failure),
         AdminFailure::Job(JobError::Read(failure)) | AdminFailure::Read(failure) => {
             of_engine_read(&failure)

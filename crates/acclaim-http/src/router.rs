@@ -4,7 +4,7 @@ use axum::Router;
 use axum::extract::State;
 use axum::http::{Method, Uri};
 use utoipa::OpenApi;
-use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter};
 use utoipa_axum::routes;
 
 use crate::app::Shared;
@@ -14,6 +14,9 @@ use crate::routes::{
     hot_keys, import, jobs, known, metrics, mutual, ranking, recover, relationships, statistics,
     status, targets, users, writes,
 };
+
+/// What all calls of the contract begin with, but for those of operations.
+const PREFIX: &str = "/api/v2";
 
 #[derive(OpenApi)]
 #[openapi(
@@ -63,10 +66,8 @@ pub(crate) fn routes() -> (Router<Shared>, utoipa::openapi::OpenApi) {
         .routes(routes!(export::read))
         .routes(routes!(hot_keys::list))
         .routes(routes!(audit::list))
-        .routes(routes!(consistency::report))
-        .routes(routes!(consistency::report_unprefixed))
-        .routes(routes!(consistency::check))
-        .routes(routes!(consistency::check_unprefixed))
+        .routes(also_unprefixed(routes!(consistency::report)))
+        .routes(also_unprefixed(routes!(consistency::check)))
         // Operations.
         .routes(routes!(health::health))
         .routes(routes!(health::ready))
@@ -78,6 +79,30 @@ pub(crate) fn routes() -> (Router<Shared>, utoipa::openapi::OpenApi) {
         .fallback(no_route)
         .method_not_allowed_fallback(no_method);
     (router, document)
+}
+
+/// The same calls without the prefix too, under names of their own.
+fn also_unprefixed(
+    (schemas, mut paths, router): UtoipaMethodRouter<Shared>,
+) -> UtoipaMethodRouter<Shared> {
+    let mut unprefixed = paths.paths.clone();
+    for item in unprefixed.values_mut() {
+        for operation in [&mut item.get, &mut item.post].into_iter().flatten() {
+            if let Some(name) = &mut operation.operation_id {
+                name.push_str("Unprefixed");
+            }
+            if let Some(summary) = &mut operation.summary {
+                *summary = format!(
+                    "{}; the same without the prefix.",
+                    summary.trim_end_matches('.')
+                );
+            }
+        }
+    }
+    let unprefixed = unprefixed.into_iter();
+    let unprefixed = unprefixed.map(|(path, item)| (path.replacen(PREFIX, "", 1), item));
+    paths.paths.extend(unprefixed);
+    (schemas, paths, router)
 }
 
 async fn no_route(uri: Uri) -> Problem {

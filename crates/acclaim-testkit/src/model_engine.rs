@@ -11,10 +11,11 @@ use acclaim_core::error::{JobError, JournalError, ReadError, WriteError};
 use acclaim_core::model::Model;
 use acclaim_core::port::{
     Admin, Applied, AuditEntry, CheckReport, Clock, Count, Daily, Event, ExportedEdge, Fingerprint,
-    Health, Job, JobId, JobSpec, JobState, Journal, Known, Listing, Ranked, Reads, Recovered,
-    Relationship, Status, UserNumbers, Write, Writes,
+    Health, ImportSpec, Job, JobId, JobSpec, JobState, Journal, Known, Listing, Ranked, Reads,
+    Recovered, Relationship, Spool, Status, UserNumbers, Write, Writes,
 };
 use acclaim_core::pulse::Window;
+use acclaim_core::transfer::{Decoded, Decoder, FormatError, Summary};
 use acclaim_core::{
     Action, EdgeKey, Engine, Id, KindId, Kinds, Op, Page, Rev, Start, Target, TargetKey,
     TargetType, Transition, UserKey, limits,
@@ -97,6 +98,30 @@ impl ModelEngine {
         read(&self.state.lock().model)
     }
 
+    fn import(&self, spec: &ImportSpec, text: &[u8]) -> Result<Summary, FormatError> {
+        let now = self.clock.now();
+        let mut decoder = Decoder::new(spec.format, &self.kinds, spec.defaults.clone());
+        let mut decoded = Decoded::default();
+        decoder.decode(text, now, &mut decoded)?;
+        decoder.finish(now, &mut decoded)?;
+        let mut state = self.state.lock();
+        let ops = decoded.ops.iter();
+        let transitions: Vec<_> = ops.map(|op| state.model.apply(op, now)).collect();
+        self.end.send_replace(state.model.journal_end());
+        let mut summary = Summary::default();
+        summary.count_applied(&transitions);
+        summary.count_rejected(&decoded.rejections);
+        Ok(summary)
+    }
+
+    /// Remembers a job under an id of its own.
+    fn add_job(&self, job: Job) -> JobId {
+        let jobs = &mut self.state.lock().jobs;
+        let id = jobs.len() as JobId + 1;
+        jobs.push(Job { id, ..job });
+        id
+    }
+
     fn unset_all(&self, concerns: impl Fn(&EdgeKey) -> bool) -> u64 {
         let mut state = self.state.lock();
         let kinds: Vec<KindId> = self.kinds.iter().map(|(id, _)| id).collect();
@@ -112,6 +137,44 @@ impl ModelEngine {
         }
         self.end.send_replace(state.model.journal_end());
         edges.len() as u64
+    }
+}
+
+/// The text of an import, which is done at once when it is whole.
+struct Text<'a> {
+    engine: &'a ModelEngine,
+    spec: ImportSpec,
+    text: Vec<u8>,
+}
+
+#[async_trait]
+impl Spool for Text<'_> {
+    async fn write(&mut self, piece: &[u8]) -> Result<(), JobError> {
+        self.text.extend_from_slice(piece);
+        Ok(())
+    }
+
+    async fn start(self: Box<Self>) -> Result<JobId, JobError> {
+        let total = self.text.len() as u64;
+        let mut job = Job {
+            id: 0,
+            job: format!("import {}", self.spec.format.media_type()),
+            state: JobState::Done,
+            done: total,
+            total,
+            error: None,
+            import: None,
+        };
+        match self.engine.import(&self.spec, &self.text) {
+            Ok(summary) => job.import = Some(summary),
+            Err(error) => {
+                job.state = JobState::Failed;
+                job.done = 0;
+                job.error = Some(error.to_string());
+                job.import = Some(Summary::default());
+            }
+        }
+        Ok(self.engine.add_job(job))
     }
 }
 
@@ -306,18 +369,23 @@ impl Admin for ModelEngine {
             ),
             JobSpec::Recover(kind) => (format!("recover {}", self.kinds.get(*kind).name), 0),
         };
-        let mut state = self.state.lock();
-        let id = state.jobs.len() as JobId + 1;
-        let state_of_job = JobState::Done;
-        state.jobs.push(Job {
-            id,
+        Ok(self.add_job(Job {
+            id: 0,
             job,
-            state: state_of_job,
+            state: JobState::Done,
             done,
             total: done,
             error: None,
-        });
-        Ok(id)
+            import: None,
+        }))
+    }
+
+    async fn begin_import(&self, spec: ImportSpec) -> Result<Box<dyn Spool + '_>, JobError> {
+        Ok(Box::new(Text {
+            engine: self,
+            spec,
+            text: Vec::new(),
+        }))
     }
 
     async fn job(&self, id: JobId) -> Option<Job> {

@@ -3,12 +3,14 @@
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
+use super::import::{ImportSpec, Spool};
 use crate::edge::EdgeKey;
 use crate::error::{JobError, ReadError, WriteError};
 use crate::id::Id;
 use crate::kind::KindId;
 use crate::rev::Rev;
 use crate::target::{Target, TargetKey};
+use crate::transfer::Summary;
 
 /// An active edge, as exported.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,7 +35,8 @@ pub struct Recovered {
 /// The id of a job.
 pub type JobId = u64;
 
-/// Work that goes on by itself, also after a crash.
+/// Work that goes on by itself, also after a crash. An import is such work too, but begins with a
+/// [`Spool`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum JobSpec {
     /// Remove every edge of a user: those they made and those whose target they are.
@@ -67,12 +70,14 @@ pub struct Job {
     pub job: String,
     /// Where it stands.
     pub state: JobState,
-    /// Edges dealt with.
+    /// Edges dealt with; of an import, bytes of its text.
     pub done: u64,
-    /// Edges to deal with, as far as known.
+    /// Edges to deal with, as far as known; of an import, bytes of its text.
     pub total: u64,
     /// Why it failed.
     pub error: Option<String>,
+    /// Of an import, what became of the lines so far.
+    pub import: Option<Summary>,
 }
 
 /// What must always hold.
@@ -151,6 +156,12 @@ pub trait Admin: Send + Sync + 'static {
 
     /// Queues a job.
     async fn start_job(&self, spec: JobSpec) -> Result<JobId, JobError>;
+
+    /// Begins to take the text of an import that will run as a job.
+    ///
+    /// # Errors
+    /// [`JobError::TooMany`] also counts texts that are being taken.
+    async fn begin_import(&self, spec: ImportSpec) -> Result<Box<dyn Spool + '_>, JobError>;
 
     /// A job, if it is known.
     async fn job(&self, id: JobId) -> Option<Job>;

@@ -5,6 +5,7 @@
 //! limits (the service does).
 
 mod admin;
+mod import;
 mod journal;
 mod read;
 mod write;
@@ -13,6 +14,7 @@ pub use admin::{
     Admin, AuditEntry, CheckReport, ExportedEdge, Finding, Invariant, Job, JobId, JobSpec,
     JobState, Recovered,
 };
+pub use import::{ImportSpec, Spool};
 pub use journal::{Event, Journal};
 pub use read::{Count, Daily, Known, Listing, Ranked, Reads, Relationship, Status, UserNumbers};
 pub use write::{Ack, Applied, Fingerprint, Idempotency, Write, Writes};

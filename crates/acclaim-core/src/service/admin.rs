@@ -7,7 +7,7 @@ use super::{AdminFailure, OutOfRange, Service};
 use crate::id::Id;
 use crate::kind::KindId;
 use crate::limits;
-use crate::port::{AuditEntry, CheckReport, Job, JobId, JobSpec, Recovered};
+use crate::port::{AuditEntry, CheckReport, ImportSpec, Job, JobId, JobSpec, Recovered, Spool};
 use crate::target::{Target, TargetKey};
 
 /// The default of every report that reaches back hours.
@@ -72,6 +72,19 @@ impl Service {
         self.audit_before("erase", &format!("target {target}"))
             .await?;
         Ok(self.engine.start_job(JobSpec::EraseTarget(target)).await?)
+    }
+
+    /// Begins to take the text of an import that will run as a job.
+    ///
+    /// # Errors
+    /// [`AdminFailure`].
+    pub async fn begin_import(
+        &self,
+        spec: ImportSpec,
+    ) -> Result<Box<dyn Spool + '_>, AdminFailure> {
+        let detail = format!("{} as a job", spec.format.media_type());
+        self.audit_before("import", &detail).await?;
+        Ok(self.engine.begin_import(spec).await?)
     }
 
     /// A job.

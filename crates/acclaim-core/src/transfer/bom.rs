@@ -29,6 +29,11 @@ impl MarkStripper {
         (self.held_back(), piece)
     }
 
+    /// For a stream that is gone on with behind its start.
+    pub(super) fn settle(&mut self) {
+        self.settled = true;
+    }
+
     /// At the end of the stream: what was held back.
     pub(super) fn held_back(&mut self) -> &'static [u8] {
         if self.settled {

@@ -8,6 +8,7 @@ use csv_core::{ReadRecordResult, Reader};
 use super::MAX_LINE_BYTES;
 use super::decode::FormatError;
 use super::fields::{Fields, Given, LineSink, RawId};
+use super::place::Place;
 use super::summary::Fault;
 
 /// The columns that there are.
@@ -34,6 +35,10 @@ pub(super) struct Records {
     line_feeds: u64,
     /// The line on which the record under way began.
     line: u64,
+    /// Bytes read so far.
+    read: u64,
+    /// The end of the last whole record.
+    place: Place,
 }
 
 #[derive(Clone, Copy)]
@@ -62,6 +67,8 @@ impl Records {
             inside: false,
             line_feeds: 0,
             line: 0,
+            read: 0,
+            place: Place::default(),
         }
     }
 
@@ -70,10 +77,12 @@ impl Records {
         mut piece: &[u8],
         sink: &mut impl LineSink,
     ) -> Result<(), FormatError> {
+        self.read += piece.len() as u64;
         loop {
             if !self.inside {
                 piece = self.skip_line_ends(piece);
                 self.line = self.line_feeds + 1;
+                self.keep_place(self.read - piece.len() as u64);
             }
             if piece.is_empty() {
                 return Ok(());
@@ -89,6 +98,30 @@ impl Records {
             self.read(&[], sink)?;
         }
         Ok(())
+    }
+
+    fn keep_place(&mut self, bytes: u64) {
+        let is_header = self.header.is_some() && self.place.header_bytes == 0;
+        self.place = Place {
+            bytes,
+            line_feeds: self.line_feeds,
+            header_bytes: if is_header {
+                bytes
+            } else {
+                self.place.header_bytes
+            },
+        };
+    }
+
+    pub(super) fn place(&self) -> Place {
+        self.place
+    }
+
+    /// The header must have been read, and nothing behind it.
+    pub(super) fn go_on_at(&mut self, place: Place) {
+        self.line_feeds = place.line_feeds;
+        self.read = place.bytes;
+        self.place = place;
     }
 
     fn skip_line_ends<'a>(&mut self, piece: &'a [u8]) -> &'a [u8] {

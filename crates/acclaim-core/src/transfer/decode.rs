@@ -5,6 +5,7 @@ use crate::kind::Kinds;
 use crate::rev::Rev;
 
 use super::fields::{Defaults, Fields, Given, LineSink, Resolver};
+use super::place::Place;
 use super::stream::Stream;
 use super::summary::{Fault, Rejection};
 use super::{Format, MAX_LINE_BYTES};
@@ -65,6 +66,21 @@ impl Decoder {
     pub fn decode(&mut self, piece: &[u8], now: Rev, out: &mut Decoded) -> Result<(), FormatError> {
         let resolver = &mut self.resolver;
         self.stream.read(piece, &mut Ops { resolver, now, out })
+    }
+
+    /// The end of the last line that was read whole. What was decoded so far is what lies before.
+    #[must_use]
+    pub fn place(&self) -> Place {
+        self.stream.place()
+    }
+
+    /// Goes on at a place that another decoder of the same stream came to. This one must have read
+    /// the first [`Place::header_bytes`] of it and nothing else; what follows `place` comes next.
+    pub fn go_on_at(&mut self, place: Place) {
+        // A place at the start says nothing, not even that there is no mark.
+        if place.bytes > 0 {
+            self.stream.go_on_at(place);
+        }
     }
 
     /// Reads what the end of the stream completes: a last line needs no line feed.

@@ -329,6 +329,25 @@ fn any_format() -> impl Strategy<Value = Format> {
     prop_oneof![Just(Format::Ndjson), Just(Format::Csv)]
 }
 
+/// Lines good and bad in a format, some of them over several lines of text.
+fn any_text() -> impl Strategy<Value = (Format, String)> {
+    let line = prop_oneof![
+        Just("1,2".to_owned()),
+        Just("\"7\",\"8\"\r".to_owned()),
+        Just(r#"{"userId":1,"targetId":"\u0041"}"#.to_owned()),
+        "[a-c,\"\r\n{}:é]{0,12}",
+    ];
+    let lines = prop::collection::vec(line, 0..12);
+    (lines, any::<bool>(), any_format()).prop_map(|(lines, mark, format)| {
+        let mark = if mark { "\u{feff}" } else { "" };
+        let header = match format {
+            Format::Ndjson => "",
+            Format::Csv => "userId,targetId\n",
+        };
+        (format, [mark, header, &lines.join("\n")].concat())
+    })
+}
+
 /// Cuts `bytes` at places derived from `cuts`.
 fn cut<'a>(mut bytes: &'a [u8], cuts: &[usize]) -> Vec<&'a [u8]> {
     let mut pieces = Vec::new();
@@ -361,27 +380,47 @@ proptest! {
 
     #[test]
     fn how_a_stream_is_cut_never_matters(
-        lines in prop::collection::vec(
-            prop_oneof![
-                Just("1,2".to_owned()),
-                Just("\"7\",\"8\"\r".to_owned()),
-                Just(r#"{"userId":1,"targetId":"\u0041"}"#.to_owned()),
-                "[a-c,\"\r\n{}:é]{0,12}",
-            ],
-            0..12,
-        ),
-        mark in any::<bool>(),
+        (format, text) in any_text(),
         cuts in prop::collection::vec(0_usize..9, 0..40),
-        format in any_format(),
     ) {
-        let mut text = if mark { "\u{feff}".to_owned() } else { String::new() };
-        if format == Format::Csv {
-            text.push_str("userId,targetId\n");
-        }
-        text.push_str(&lines.join("\n"));
         let whole = decode_in(format, &[text.as_bytes()], likes_of_posts());
         let pieces = decode_in(format, &cut(text.as_bytes(), &cuts), likes_of_posts());
         prop_assert_eq!(whole, pieces);
+    }
+
+    #[test]
+    fn another_decoder_goes_on_at_any_place(
+        (format, text) in any_text(),
+        size in 1_usize..90,
+    ) {
+        let text = text.as_bytes();
+        let whole = decode_in(format, &[text], likes_of_posts());
+        let mut out = Decoded::default();
+        let mut place = Place::default();
+        let mut given_up = None;
+        while place.bytes < text.len() as u64 && given_up.is_none() {
+            let mut decoder = Decoder::new(format, &kinds(), likes_of_posts());
+            let header = &text[..place.header_bytes as usize];
+            decoder.decode(header, NOW, &mut Decoded::default()).unwrap();
+            decoder.go_on_at(place);
+            prop_assert_eq!(decoder.place(), place);
+            let before = place;
+            for piece in text[place.bytes as usize..].chunks(size) {
+                given_up = decoder.decode(piece, NOW, &mut out).err();
+                place = decoder.place();
+                if place != before || given_up.is_some() {
+                    break;
+                }
+            }
+            if place == before && given_up.is_none() {
+                given_up = decoder.finish(NOW, &mut out).err();
+                break;
+            }
+        }
+        match given_up {
+            Some(error) => prop_assert_eq!(whole, Err(error)),
+            None => prop_assert_eq!(whole, Ok(out)),
+        }
     }
 
     #[test]

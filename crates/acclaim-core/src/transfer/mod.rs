@@ -13,6 +13,8 @@
 //! [`Relay`] takes the same streams for somebody who does not know the kinds: a client that passes
 //! the lines on to a server.
 //!
+//! A reading can be given up at any [`Place`] and gone on with by another decoder.
+//!
 //! It may not know where the bytes come from, nor the time of day: `now` is passed in.
 
 mod bom;
@@ -20,13 +22,17 @@ mod csv;
 mod decode;
 mod fields;
 mod ndjson;
+mod place;
 mod relay;
 mod stream;
 mod summary;
 mod write;
 
+use serde::{Deserialize, Serialize};
+
 pub use decode::{Decoded, Decoder, FormatError};
 pub use fields::Defaults;
+pub use place::Place;
 pub use relay::{Relay, Relayed};
 pub use summary::{MAX_DETAIL_BYTES, MAX_REJECTIONS, Rejection, RejectionCode, Summary};
 pub use write::Writer;
@@ -35,7 +41,8 @@ pub use write::Writer;
 pub const MAX_LINE_BYTES: usize = 64 * 1024;
 
 /// How edges are written down.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Format {
     /// One JSON object a line.
     #[default]

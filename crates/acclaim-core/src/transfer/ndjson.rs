@@ -10,6 +10,7 @@ use serde::de::{Deserializer, Error, Visitor};
 
 use super::MAX_LINE_BYTES;
 use super::fields::{Fields, LineSink, RawId};
+use super::place::Place;
 use super::summary::Fault;
 
 /// Cuts a stream into lines and reads each.
@@ -21,14 +22,20 @@ pub(super) struct Lines {
     too_long: bool,
     /// Lines ended so far.
     ended: u64,
+    /// Bytes read so far.
+    read: u64,
+    /// Those of them up to the end of the last whole line.
+    whole: u64,
 }
 
 impl Lines {
     pub(super) fn decode(&mut self, mut piece: &[u8], sink: &mut impl LineSink) {
+        self.read += piece.len() as u64;
         while let Some(end) = memchr::memchr(b'\n', piece) {
             self.ended += 1;
             self.end_line(&piece[..end], sink);
             piece = &piece[end + 1..];
+            self.whole = self.read - piece.len() as u64;
         }
         if !self.too_long {
             self.too_long = self.start.len() + piece.len() > MAX_LINE_BYTES;
@@ -38,6 +45,23 @@ impl Lines {
                 self.start.extend_from_slice(piece);
             }
         }
+    }
+
+    pub(super) fn place(&self) -> Place {
+        Place {
+            bytes: self.whole,
+            line_feeds: self.ended,
+            header_bytes: 0,
+        }
+    }
+
+    pub(super) fn go_on_at(&mut self, place: Place) {
+        *self = Self {
+            ended: place.line_feeds,
+            read: place.bytes,
+            whole: place.bytes,
+            ..Self::default()
+        };
     }
 
     /// Reads what is left as the last line.

@@ -8,9 +8,12 @@ use super::csv::Records;
 use super::decode::FormatError;
 use super::fields::{Given, LineSink};
 use super::ndjson::Lines;
+use super::place::Place;
 
 pub(super) struct Stream {
     mark: MarkStripper,
+    /// Bytes that the mark took.
+    stripped: u64,
     reader: Reader,
 }
 
@@ -23,6 +26,7 @@ impl Stream {
     pub(super) fn new(format: Format, given: Given) -> Self {
         Self {
             mark: MarkStripper::default(),
+            stripped: 0,
             reader: match format {
                 Format::Ndjson => Reader::Ndjson(Lines::default()),
                 Format::Csv => Reader::Csv(Box::new(Records::new(given))),
@@ -35,9 +39,35 @@ impl Stream {
         piece: &[u8],
         sink: &mut impl LineSink,
     ) -> Result<(), FormatError> {
+        let length = piece.len();
         let (held_back, piece) = self.mark.strip(piece);
+        // What is held back for now counts until it turns out to be no mark.
+        self.stripped += length as u64;
+        self.stripped -= (held_back.len() + piece.len()) as u64;
         self.reader.read(held_back, sink)?;
         self.reader.read(piece, sink)
+    }
+
+    pub(super) fn place(&self) -> Place {
+        let place = match &self.reader {
+            Reader::Ndjson(lines) => lines.place(),
+            Reader::Csv(records) => records.place(),
+        };
+        let behind_mark = |bytes: u64| if bytes == 0 { 0 } else { bytes + self.stripped };
+        Place {
+            bytes: behind_mark(place.bytes),
+            header_bytes: behind_mark(place.header_bytes),
+            ..place
+        }
+    }
+
+    pub(super) fn go_on_at(&mut self, place: Place) {
+        self.mark.settle();
+        self.stripped = 0;
+        match &mut self.reader {
+            Reader::Ndjson(lines) => lines.go_on_at(place),
+            Reader::Csv(records) => records.go_on_at(place),
+        }
     }
 
     pub(super) fn finish(&mut self, sink: &mut impl LineSink) -> Result<(), FormatError> {

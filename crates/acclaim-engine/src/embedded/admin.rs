@@ -1,10 +1,11 @@
 //! The administrative half of the port.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use acclaim_core::error::JobError;
 use acclaim_core::port::{
-    Admin, AuditEntry, CheckReport, ExportedEdge, Finding, Job, JobId, JobSpec, Recovered,
+    Admin, AuditEntry, CheckReport, ExportedEdge, Finding, ImportSpec, Job, JobId, JobSpec,
+    Recovered, Spool,
 };
 use acclaim_core::{EdgeKey, KindId, ReadError, TargetKey, WriteError};
 use async_trait::async_trait;
@@ -12,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::EmbeddedEngine;
 use super::check;
-use super::jobs::{self, JobRecord, StepError};
+use super::jobs::{JobRecord, StepError, What};
 use super::notes::{self, name};
 use super::read::at_length;
 
@@ -137,35 +138,18 @@ impl Admin for EmbeddedEngine {
     }
 
     async fn start_job(&self, spec: JobSpec) -> Result<JobId, JobError> {
-        let limit = self.shared.options.jobs_max_queued;
-        let queued = at_length(&self.shared, |shared, _| {
-            jobs::open_jobs(&shared.view.load())
-        })
-        .await?;
-        if queued.len() >= limit {
-            return Err(JobError::TooMany {
-                queued: queued.len(),
-            });
-        }
-        let id = Arc::new(Mutex::new(None));
-        let (written, shared) = (Arc::clone(&id), Arc::clone(&self.shared));
-        self.work(move |work| {
-            let id = jobs::write_down(work, &spec, &shared.kinds)?;
-            *written
-                .lock()
-                .unwrap_or_else(std::sync::PoisonError::into_inner) = Some(id);
-            Ok(())
-        })
-        .await?;
-        let id = *id.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let id = id.ok_or(WriteError::Stopping)?;
-        self.run_job(id);
-        Ok(id)
+        self.jobs.require_room(0).await?;
+        self.jobs.start(What::of(&spec, &self.shared.kinds)).await
+    }
+
+    async fn begin_import(&self, spec: ImportSpec) -> Result<Box<dyn Spool + '_>, JobError> {
+        let spool = self.take_import(spec).await?;
+        Ok(spool)
     }
 
     async fn job(&self, id: JobId) -> Option<Job> {
-        let bytes = self.shared.view.load().note(&JobRecord::key(id)).ok()??;
-        JobRecord::decode(&bytes).ok().map(|job| job.show())
+        let job = JobRecord::find(&self.shared.view.load(), id).ok()??;
+        Some(job.show())
     }
 
     async fn check(&self, repair: bool) -> Result<CheckReport, JobError> {

@@ -38,10 +38,15 @@ const RETRY_WHEN_FULL: Duration = Duration::from_secs(5);
 /// Work inside a commit that is not an op: jobs, repairs, audit.
 pub type Work = Box<dyn FnOnce(&mut Workspace<'_>) -> Result<(), ReadError> + Send>;
 
+/// What a commit does besides its ops, once they are decided.
+pub type Then = Box<dyn FnOnce(&[Transition], &mut Workspace<'_>) + Send>;
+
 /// What the lane is asked.
 pub enum Command {
     /// Decide ops.
     Write(Vec<Op>, Option<KeyInFlight>),
+    /// Decide ops, and write down in the same commit what came of them.
+    Step(Vec<Op>, Then),
     /// Do something else in a commit.
     Work(Work),
     /// Seal what is in memory, so that a checkpoint follows. Answered when it is sealed.
@@ -278,6 +283,12 @@ impl Lane {
                 *ops_done += ops.len();
                 let applied = self.write(&ops, in_flight.as_ref(), work)?;
                 Ok((applied, in_flight))
+            }
+            Command::Step(ops, then) => {
+                *ops_done += ops.len();
+                let applied = self.write(&ops, None, work)?;
+                then(&applied.transitions, work);
+                Ok((applied, None))
             }
             Command::Work(run) => {
                 run(work)?;

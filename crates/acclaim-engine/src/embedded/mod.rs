@@ -17,6 +17,7 @@ mod codec;
 mod daily;
 mod delta;
 mod dictionary;
+mod import;
 mod jobs;
 mod key;
 mod lane;
@@ -30,6 +31,7 @@ mod read;
 mod record;
 mod recover;
 mod shared;
+mod spool;
 mod timeline;
 mod view;
 mod workspace;
@@ -41,15 +43,15 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 
-use acclaim_core::port::{Applied, Clock, JobId};
+use acclaim_core::port::{Applied, Clock};
 use acclaim_core::{Kinds, WriteError};
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 
-use crate::combiner::{Combiner, Refused, combiner};
-use jobs::Runner;
+use crate::combiner::{Combiner, combiner};
+use jobs::{JobQueue, JobRecord, Runner};
 use lane::{Command, Lane, Reply};
 use metrics::Metrics;
 use shared::{Gate, Shared};
@@ -62,8 +64,7 @@ pub use options::Options;
 pub struct EmbeddedEngine {
     shared: Arc<Shared>,
     lane: Combiner<Command, Reply>,
-    /// Where jobs are sent to run; gone once the engine stops.
-    jobs: Mutex<Option<mpsc::Sender<JobId>>>,
+    jobs: JobQueue,
     threads: Mutex<Vec<JoinHandle<()>>>,
     /// Held until the engine is gone.
     _lock: File,
@@ -101,6 +102,7 @@ impl EmbeddedEngine {
             daily: opened.daily,
             boards: opened.boards,
             segments: opened.segments,
+            spools: Arc::new(opened.spools),
             end: watch::Sender::new(last_seq),
             stopping: watch::Sender::new(false),
             in_flight: Mutex::default(),
@@ -127,10 +129,11 @@ impl EmbeddedEngine {
             })?,
             spawn("acclaim-jobs", dir, move || runner.run(&to_run))?,
         ];
+        let jobs = JobQueue::new(Arc::clone(&shared), lane.clone(), jobs);
         let engine = Arc::new(Self {
             shared,
             lane,
-            jobs: Mutex::new(Some(jobs)),
+            jobs,
             threads: Mutex::new(threads),
             _lock: opened.lock,
         });
@@ -144,39 +147,18 @@ impl EmbeddedEngine {
             dir: dir.display().to_string(),
             error: error.to_string(),
         })?;
-        open.into_iter().for_each(|id| self.run_job(id));
+        let spools = open.iter().filter_map(JobRecord::spool).collect();
+        let swept = self.shared.spools.sweep(&spools);
+        swept.map_err(|error| OpenError::Io {
+            path: dir.display().to_string(),
+            error,
+        })?;
+        open.iter().for_each(|job| self.jobs.run(job.id()));
         Ok(())
     }
 
-    /// Lets a job run when those before it are done.
-    fn run_job(&self, id: JobId) {
-        if let Some(jobs) = &*self.jobs.lock() {
-            // The runner is gone only when the engine stops; the next start goes on with the job.
-            let _ = jobs.send(id);
-        }
-    }
-
-    /// Asks the lane and waits for its answer.
     async fn ask(&self, command: Command, weight: usize) -> Reply {
-        let queued = self
-            .lane
-            .call(command, weight)
-            .map_err(|refused| self.refusal(refused))?;
-        self.shared
-            .metrics
-            .queue_ops
-            .set(self.lane.waiting() as i64);
-        queued.await.unwrap_or(Err(WriteError::Stopping))
-    }
-
-    fn refusal(&self, refused: Refused) -> WriteError {
-        match refused {
-            Refused::Full { waiting } => WriteError::Overloaded {
-                queued: waiting,
-                limit: self.shared.options.queue_max_ops,
-            },
-            Refused::Closed => WriteError::Stopping,
-        }
+        ask(&self.shared, &self.lane, command, weight).await
     }
 
     /// Runs something inside a commit.
@@ -218,7 +200,7 @@ impl EmbeddedEngine {
     pub async fn stop(&self) -> Result<(), StopError> {
         self.shared.stopping.send_replace(true);
         self.lane.close();
-        self.jobs.lock().take();
+        self.jobs.close();
         let threads = std::mem::take(&mut *self.threads.lock());
         let joined = tokio::task::spawn_blocking(move || join_all(threads)).await;
         joined.unwrap_or(Err(StopError))
@@ -228,10 +210,24 @@ impl EmbeddedEngine {
 impl Drop for EmbeddedEngine {
     fn drop(&mut self) {
         self.lane.close();
-        self.jobs.get_mut().take();
+        self.jobs.close();
         // Who wants to know calls `stop`.
         let _ = join_all(std::mem::take(self.threads.get_mut()));
     }
+}
+
+/// Asks the lane and waits for its answer.
+async fn ask(
+    shared: &Shared,
+    lane: &Combiner<Command, Reply>,
+    command: Command,
+    weight: usize,
+) -> Reply {
+    let queued = lane
+        .call(command, weight)
+        .map_err(|refused| shared.refusal(refused))?;
+    shared.metrics.queue_ops.set(lane.waiting() as i64);
+    queued.await.unwrap_or(Err(WriteError::Stopping))
 }
 
 fn join_all(threads: Vec<JoinHandle<()>>) -> Result<(), StopError> {

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `k` kind name, `t` type name | its stored number |
 //! | `j` job id | the job, JSON |
+//! | `r` job id | the first rejections of an import job, JSON |
 //! | `a` journal place, `c` place | an audit entry, a check's report, JSON |
 //! | `i` fingerprint | an idempotency answer |
 //! | `I` time, fingerprint | – (the answers by age) |
@@ -23,6 +24,8 @@ pub mod name {
     pub const TARGET_TYPE: u8 = b't';
     /// A job.
     pub const JOB: u8 = b'j';
+    /// What an import job rejected.
+    pub const REJECTIONS: u8 = b'r';
     /// An audit entry.
     pub const AUDIT: u8 = b'a';
     /// A check's report.

@@ -28,6 +28,7 @@ use super::log::{LogWriter, Segments, Watermark, is_full, sync_dir};
 use super::notes::Mark;
 use super::options::Options;
 use super::recover::{Replay, Replayed};
+use super::spool::Spools;
 use super::view::View;
 use super::workspace::Outlet;
 
@@ -122,6 +123,8 @@ pub struct Opened {
     pub segments: Segments,
     /// The log, to be written further.
     pub log: LogWriter,
+    /// The texts of import jobs, not swept yet.
+    pub spools: Spools,
     /// What the base contains.
     pub mark: Mark,
     /// Notes that must be written first.
@@ -236,6 +239,8 @@ pub fn open(dir: &Path, kinds: &Kinds, options: &Options) -> Result<Opened, Open
     let bytes = options.log_segment_bytes;
     let log = LogWriter::resume(&log_dir, bytes, Arc::clone(&segments), watermark, end);
     let log = log.map_err(|error| place.io(&log_dir, error))?;
+    let spools =
+        Spools::open(dir, options.spool_max_bytes).map_err(|error| place.io(dir, error))?;
     let (store, cursor_key) = (manifest.store, CursorKey::new(manifest.cursor_secret));
     Ok(Opened {
         lock,
@@ -248,6 +253,7 @@ pub fn open(dir: &Path, kinds: &Kinds, options: &Options) -> Result<Opened, Open
         boards,
         segments,
         log,
+        spools,
         mark,
         new_names,
     })

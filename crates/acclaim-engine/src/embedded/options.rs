@@ -24,6 +24,9 @@ pub struct Options {
     pub jobs_max_queued: usize,
     /// Edges that a job deals with in one commit.
     pub job_step_edges: usize,
+    /// Bytes of the texts of import jobs, all of them together, unpacked. One longer than that is
+    /// refused for good, one that only finds no room is refused until another job is done.
+    pub spool_max_bytes: u64,
     /// Open anyway when the log lost commits that were acknowledged, and go on without them.
     pub accept_loss: bool,
 }
@@ -41,6 +44,7 @@ impl Default for Options {
             answers_max: 10_000_000,
             jobs_max_queued: 100,
             job_step_edges: 1_000,
+            spool_max_bytes: 4 << 30,
             accept_loss: false,
         }
     }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 
 use acclaim_core::cursor::CursorKey;
 use acclaim_core::port::{Clock, Fingerprint};
-use acclaim_core::{Kinds, Rev};
+use acclaim_core::{Kinds, Rev, WriteError};
 use arc_swap::ArcSwap;
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::watch;
@@ -19,7 +19,9 @@ use super::dictionary::Dictionary;
 use super::log::Segments;
 use super::metrics::Metrics;
 use super::options::Options;
+use super::spool::Spools;
 use super::view::View;
+use crate::combiner::Refused;
 
 /// Shared by everything in the engine.
 pub struct Shared {
@@ -47,6 +49,8 @@ pub struct Shared {
     pub boards: Boards,
     /// The log's segments.
     pub segments: Segments,
+    /// The texts of import jobs.
+    pub spools: Arc<Spools>,
     /// The last durable journal place.
     pub end: watch::Sender<Rev>,
     /// Becomes `true` when the engine stops.
@@ -63,6 +67,19 @@ pub struct Shared {
     pub checkpointed: Gate,
     /// What is measured.
     pub metrics: Metrics,
+}
+
+impl Shared {
+    /// What it means to a caller that the lane did not take a call.
+    pub fn refusal(&self, refused: Refused) -> WriteError {
+        match refused {
+            Refused::Full { waiting } => WriteError::Overloaded {
+                queued: waiting,
+                limit: self.options.queue_max_ops,
+            },
+            Refused::Closed => WriteError::Stopping,
+        }
+    }
 }
 
 /// The number of the last commit that is in the base, to wait for.

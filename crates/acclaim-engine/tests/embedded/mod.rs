@@ -41,6 +41,13 @@ fn open(dir: &Path, kinds: &Kinds, clock: &Arc<ManualClock>) -> Arc<EmbeddedEngi
 /// Copies what a crash would leave, but for the tables: the whole log, from the first commit. A
 /// store that is opened from it builds everything anew, so the journal must fold to the same.
 fn copy_log(from: &Path, to: &Path) {
+    // First, so that no job of the copied log misses its text.
+    std::fs::create_dir_all(to.join("spool")).unwrap();
+    for text in std::fs::read_dir(from.join("spool")).unwrap() {
+        let text = text.unwrap();
+        // One that is gone meanwhile was read.
+        let _ = std::fs::copy(text.path(), to.join("spool").join(text.file_name()));
+    }
     std::fs::create_dir_all(to.join("log")).unwrap();
     for name in ["manifest.json", "watermark"] {
         std::fs::copy(from.join(name), to.join(name)).unwrap();

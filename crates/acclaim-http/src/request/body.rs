@@ -12,6 +12,7 @@ use http_body_util::BodyExt;
 use serde::Deserialize;
 
 use super::headers::{content_type, is_json};
+use super::object::Object;
 use super::{KindPath, WriteHeaders};
 use crate::app::Shared;
 use crate::limits::Limits;
@@ -119,9 +120,11 @@ fn too_large(limits: &Limits) -> Problem {
     Problem::new(Code::PayloadTooLarge, detail)
 }
 
-/// Reads JSON; the problem names the field.
+/// Reads a JSON object; the problem names the field.
 pub(crate) fn parse<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Result<T, Problem> {
-    serde_json::from_slice(bytes).map_err(|error| explain::<T>(bytes, &error))
+    let read = serde_json::from_slice::<Object<T>>(bytes);
+    read.map(|Object(value)| value)
+        .map_err(|error| explain::<Object<T>>(bytes, &error))
 }
 
 #[cold]

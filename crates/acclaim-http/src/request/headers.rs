@@ -13,6 +13,10 @@ pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id"
 const ACKNOWLEDGE: HeaderName = HeaderName::from_static("acclaim-ack");
 const KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
+/// The preference for an answer before the work is done (RFC 7240).
+pub(crate) const RESPOND_ASYNC: &str = "respond-async";
+const PREFER: HeaderName = HeaderName::from_static("prefer");
+
 /// Whose idempotency keys these are, while callers have no names.
 const SCOPE: &str = "local";
 
@@ -100,6 +104,27 @@ fn once<'a>(
     }
 }
 
+/// Whether the caller prefers an answer before the work is done. Preferences that are not known,
+/// or not well formed, count for nothing: that is what RFC 7240 asks for.
+pub(crate) fn prefers_async(headers: &HeaderMap) -> bool {
+    let values = headers.get_all(&PREFER).iter();
+    let mut values = values.filter_map(|value| value.to_str().ok());
+    values.any(|value| preferences(value).any(|name| name.eq_ignore_ascii_case(RESPOND_ASYNC)))
+}
+
+/// The names in a list of preferences. A comma inside quotes separates nothing.
+fn preferences(value: &str) -> impl Iterator<Item = &str> {
+    let mut quoted = false;
+    let mut escaped = false;
+    let items = value.split(move |c| {
+        let is_escaped = escaped;
+        escaped = quoted && !is_escaped && c == '\\';
+        quoted ^= c == '"' && !is_escaped;
+        c == ',' && !quoted
+    });
+    items.map(|item| item.split(['=', ';']).next().unwrap_or_default().trim())
+}
+
 /// What a body is encoded with.
 pub(crate) fn content_type(headers: &HeaderMap) -> Option<&HeaderValue> {
     headers.get(header::CONTENT_TYPE)
@@ -108,6 +133,30 @@ pub(crate) fn content_type(headers: &HeaderMap) -> Option<&HeaderValue> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_preference_is_found_among_others() {
+        let prefers = |values: &[&'static str]| {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append(PREFER, HeaderValue::from_static(value));
+            }
+            prefers_async(&headers)
+        };
+        assert!(prefers(&["respond-async"]));
+        assert!(prefers(&["Respond-Async, wait=10"]));
+        assert!(prefers(&[
+            "handling=lenient",
+            "wait=10 ,\trespond-async ;x=1"
+        ]));
+        assert!(prefers(&[r#"a="b\"c,d", respond-async=true"#]));
+        assert!(!prefers(&[]));
+        assert!(!prefers(&[
+            "respond-asynchronously",
+            "return=respond-async"
+        ]));
+        assert!(!prefers(&[r#"a="x\", respond-async", b"#]));
+    }
 
     #[test]
     fn json_is_told_from_the_rest() {

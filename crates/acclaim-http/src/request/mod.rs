@@ -4,11 +4,12 @@ mod body;
 mod headers;
 mod id;
 mod kind;
+mod object;
 mod query;
 mod wire;
 
 pub(crate) use body::{Incoming, broken_off, json_bytes, parse};
-pub(crate) use headers::{REQUEST_ID, WriteHeaders, content_type};
+pub(crate) use headers::{REQUEST_ID, RESPOND_ASYNC, WriteHeaders, content_type, prefers_async};
 pub(crate) use id::RequestIds;
 pub(crate) use kind::KindPath;
 pub(crate) use query::{FromQuery, NoQuery, Params, Query, ReadQuery, read_id, read_query};

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::{IntoParams, ToSchema};
 
+use super::object::Object;
 use super::{FromQuery, Params};
 use crate::problem::Problem;
 
@@ -273,13 +274,14 @@ impl From<TargetForm> for Target {
 #[schema(as = Targets)]
 pub(crate) struct TargetsForm {
     /// 1–500 of them.
-    #[schema(min_items = 1, max_items = 500)]
-    targets: Vec<TargetForm>,
+    #[schema(value_type = Vec<TargetForm>, min_items = 1, max_items = 500)]
+    targets: Vec<Object<TargetForm>>,
 }
 
 impl TargetsForm {
     pub(crate) fn targets(self) -> Vec<Target> {
-        self.targets.into_iter().map(Target::from).collect()
+        let targets = self.targets.into_iter();
+        targets.map(|Object(form)| Target::from(form)).collect()
     }
 }
 
@@ -292,13 +294,14 @@ pub(crate) struct StatusesForm {
     #[schema(value_type = UserIdSchema)]
     user_id: WireId,
     /// 1–500 of them.
-    #[schema(min_items = 1, max_items = 500)]
-    targets: Vec<TargetForm>,
+    #[schema(value_type = Vec<TargetForm>, min_items = 1, max_items = 500)]
+    targets: Vec<Object<TargetForm>>,
 }
 
 impl StatusesForm {
     pub(crate) fn user_and_targets(self) -> (Id, Vec<Target>) {
-        let targets = self.targets.into_iter().map(Target::from);
+        let targets = self.targets.into_iter();
+        let targets = targets.map(|Object(form)| Target::from(form));
         (self.user_id.0, targets.collect())
     }
 }

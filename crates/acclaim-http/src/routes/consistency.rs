@@ -107,26 +107,12 @@ impl From<Check> for ConsistencyBody {
         (status = "default", description = "What was wrong", body = ProblemBody<'_>, content_type = "application/problem+json"),
     )
 )]
-pub(crate) async fn report(app: State<Shared>, query: Query<HoursQuery>) -> Answer {
-    sum_up(app, query).await
-}
-
-/// The sum of the checks of the last hours; the same without the prefix.
-#[utoipa::path(
-    get,
-    path = "/consistency/report",
-    operation_id = "consistencyReportUnprefixed",
-    tag = "administration",
-    params(
-        HoursQuery,
-    ),
-    responses(
-        (status = 200, description = "The answer", body = ConsistencyBody),
-        (status = "default", description = "What was wrong", body = ProblemBody<'_>, content_type = "application/problem+json"),
-    )
-)]
-pub(crate) async fn report_unprefixed(app: State<Shared>, query: Query<HoursQuery>) -> Answer {
-    sum_up(app, query).await
+pub(crate) async fn report(
+    State(app): State<Shared>,
+    Query(HoursQuery { hours }): Query<HoursQuery>,
+) -> Answer {
+    let check = app.service.check_reports(hours).await?;
+    ok(&ConsistencyBody::from(check))
 }
 
 /// Checks every invariant now.
@@ -143,38 +129,7 @@ pub(crate) async fn report_unprefixed(app: State<Shared>, query: Query<HoursQuer
         (status = "default", description = "What was wrong", body = ProblemBody<'_>, content_type = "application/problem+json"),
     )
 )]
-pub(crate) async fn check(app: State<Shared>, query: Query<CheckQuery>) -> Answer {
-    check_now(app, query).await
-}
-
-/// Checks every invariant now; the same without the prefix.
-#[utoipa::path(
-    post,
-    path = "/consistency/check",
-    operation_id = "consistencyCheckUnprefixed",
-    tag = "administration",
-    params(
-        CheckQuery,
-    ),
-    responses(
-        (status = 200, description = "The answer", body = ConsistencyBody),
-        (status = "default", description = "What was wrong", body = ProblemBody<'_>, content_type = "application/problem+json"),
-    )
-)]
-pub(crate) async fn check_unprefixed(app: State<Shared>, query: Query<CheckQuery>) -> Answer {
-    check_now(app, query).await
-}
-
-async fn sum_up(
-    State(app): State<Shared>,
-    Query(HoursQuery { hours }): Query<HoursQuery>,
-) -> Answer {
-    ok(&ConsistencyBody::from(
-        app.service.check_reports(hours).await?,
-    ))
-}
-
-async fn check_now(
+pub(crate) async fn check(
     State(app): State<Shared>,
     Query(CheckQuery { repair }): Query<CheckQuery>,
 ) -> Answer {

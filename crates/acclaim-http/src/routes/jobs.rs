@@ -1,11 +1,13 @@
 //! Jobs.
 
 use acclaim_core::port::{Job, JobState};
+use acclaim_core::transfer::Summary;
 use axum::extract::{Path, State};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::answer::{Answer, ok};
+use super::import::ImportedSchema;
 use crate::app::Shared;
 use crate::problem::{Problem, ProblemBody};
 use crate::request::NoQuery;
@@ -29,14 +31,18 @@ pub(crate) struct JobBody {
     /// `queued`, `running`, `done` or `failed`.
     #[schema(value_type = String, example = "running")]
     state: JobState,
-    /// Edges dealt with.
+    /// Edges dealt with; of an import, bytes of its text, unpacked.
     done: u64,
-    /// Edges to deal with, as far as known.
+    /// Edges to deal with, as far as known; of an import, bytes of its text, unpacked.
     total: u64,
     /// Why it failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     error: Option<String>,
+    /// Of an import, what became of the lines so far.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<ImportedSchema>, nullable = false)]
+    import: Option<Summary>,
 }
 
 impl From<Job> for JobBody {
@@ -48,6 +54,7 @@ impl From<Job> for JobBody {
             done: job.done,
             total: job.total,
             error: job.error,
+            import: job.import,
         }
     }
 }

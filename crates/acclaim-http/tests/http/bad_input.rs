@@ -242,6 +242,53 @@ async fn what_is_no_json_is_refused() {
     assert_eq!(reply["results"][0]["error"]["code"], "bad_request");
 }
 
+/// A list of the values in the order of our structs is no object, at any depth.
+#[tokio::test]
+async fn lists_in_place_of_objects_are_refused() {
+    let server = Server::start().await;
+    let table = [
+        ("PUT", "", r#"[1,"POST","1"]"#),
+        ("PUT", "", r#"[1,"POST","1","phone","::1"]"#),
+        ("POST", "/toggle", r#"[1,"POST","1"]"#),
+        (
+            "POST",
+            "/batch",
+            r#"[[{"op":"set","userId":1,"targetType":"POST","targetId":1}]]"#,
+        ),
+        (
+            "POST",
+            "/batch/count",
+            r#"[[{"targetType":"POST","targetId":1}]]"#,
+        ),
+        ("POST", "/batch/count", r#"{"targets":[["POST","1"]]}"#),
+        (
+            "POST",
+            "/batch/status",
+            r#"[1,[{"targetType":"POST","targetId":1}]]"#,
+        ),
+        (
+            "POST",
+            "/batch/status",
+            r#"{"userId":1,"targets":[["POST","1"]]}"#,
+        ),
+    ];
+    for (method, path, body) in table {
+        let request = Request::new(method, &format!("/api/v2/likes{path}"));
+        let reply = server.send(request.body("application/json", body)).await;
+        let (detail, _) = reply.problem(400, "bad_request");
+        assert!(detail.contains("expected an object"), "{body}: {detail}");
+    }
+    let others = Request::new("POST", "/api/v2/follows/batch/relationships");
+    let reply = server
+        .send(others.body("application/json", "[1,[2]]"))
+        .await;
+    reply.problem(400, "bad_request");
+    let op = Request::new("POST", "/api/v2/likes/batch");
+    let op = op.body("application/json", r#"{"ops":[["set",1,"POST","1"]]}"#);
+    let reply = server.send(op).await.ok();
+    assert_eq!(reply["results"][0]["error"]["code"], "bad_request");
+}
+
 #[tokio::test]
 async fn other_content_types_are_refused() {
     let server = Server::start().await;

@@ -21,6 +21,7 @@ mod health;
 mod hot_keys;
 mod idempotency;
 mod import;
+mod import_job;
 mod known;
 mod lists;
 mod metrics;

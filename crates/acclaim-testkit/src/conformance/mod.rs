@@ -25,6 +25,7 @@ pub mod exclusion;
 pub mod export;
 pub mod idempotency;
 pub mod ids;
+pub mod import_jobs;
 pub mod imports;
 pub mod jobs;
 pub mod journal;
@@ -86,6 +87,11 @@ macro_rules! conformance_suite {
             imports {
                 an_import_keeps_its_time, an_import_is_idempotent, an_import_gives_way,
                 an_import_after_an_unset, a_toggle_after_an_import, a_large_import,
+            }
+            import_jobs {
+                a_job_does_what_a_stream_does, the_same_text_again, csv_with_defaults,
+                an_empty_text, an_unusable_header, a_text_that_is_given_up,
+                import_jobs_outlive_reopening,
             }
             idempotency {
                 a_repeat_gets_the_first_answer, a_repeat_does_nothing_later,

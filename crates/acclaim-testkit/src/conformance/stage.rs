@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use acclaim_core::model::Model;
-use acclaim_core::port::{Clock, Idempotency, Job, JobId, JobSpec, JobState, Write};
+use acclaim_core::port::{Clock, Idempotency, ImportSpec, Job, JobId, JobSpec, JobState, Write};
+use acclaim_core::transfer::{Decoded, Decoder, Summary};
 use acclaim_core::{EdgeKey, Engine, Op, Rev, Transition, WriteError};
 
 use super::compare::{self, Compare};
@@ -171,6 +172,52 @@ impl Stage {
         assert_eq!(job.state, JobState::Done, "{job:?}");
         self.follow_journal().await;
         job
+    }
+
+    /// Starts an import of `text` as a job, sent in small pieces.
+    ///
+    /// # Panics
+    /// When the engine does not take it.
+    pub async fn start_import(&mut self, spec: ImportSpec, text: &str) -> JobId {
+        let engine = self.engine();
+        let spool = engine.begin_import(spec).await;
+        let mut spool = spool.expect("an import can be begun");
+        for piece in text.as_bytes().chunks(1_021) {
+            spool.write(piece).await.expect("a piece is taken");
+        }
+        spool.start().await.expect("an import can be started")
+    }
+
+    /// Imports `text` as a job, waits for its end, and compares.
+    ///
+    /// # Panics
+    /// When the job fails, or its summary is not that of a streamed import.
+    pub async fn import(&mut self, spec: ImportSpec, text: &str) -> Job {
+        self.advance(STEP_MICROS);
+        let id = self.start_import(spec.clone(), text).await;
+        let job = self.job_ended(id).await;
+        assert_eq!(job.state, JobState::Done, "{job:?}");
+        self.imported(&spec, text, &job);
+        job
+    }
+
+    /// Takes over what a job imported at the time that the clock shows.
+    ///
+    /// # Panics
+    /// When its summary is not that of a streamed import.
+    pub fn imported(&mut self, spec: &ImportSpec, text: &str, job: &Job) {
+        let now = self.now();
+        let mut decoder = Decoder::new(spec.format, &kinds(), spec.defaults.clone());
+        let mut decoded = Decoded::default();
+        let whole = decoder.decode(text.as_bytes(), now, &mut decoded);
+        let whole = whole.and_then(|()| decoder.finish(now, &mut decoded));
+        whole.expect("a text that can be read");
+        let ops = decoded.ops.iter();
+        let transitions: Vec<_> = ops.map(|op| self.model.apply(op, now)).collect();
+        let mut summary = Summary::default();
+        summary.count_applied(&transitions);
+        summary.count_rejected(&decoded.rejections);
+        assert_eq!(job.import.as_ref(), Some(&summary));
     }
 
     /// Waits until a job is done or failed.

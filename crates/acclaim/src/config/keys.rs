@@ -282,6 +282,11 @@ fn engine() -> Vec<Key> {
             Integer(1..=100_000),
             "Edges that a job deals with in one commit."
         ),
+        integer!(
+            engine.spool_max_bytes,
+            Bytes(0..=1 << 50),
+            "The texts of imports that wait as jobs, all of them together, unpacked. 0 takes none; a streamed import needs none."
+        ),
         switch!(
             engine.accept_loss,
             "Open anyway when the log lost commits that were acknowledged, and go on without them. Flag `--accept-loss`."

@@ -12,6 +12,7 @@ use hyper::Method;
 use serde_json::json;
 
 use crate::client::{Client, Sent};
+use crate::import;
 use crate::load::Load;
 use crate::round::Round;
 use crate::seeded;
@@ -94,6 +95,39 @@ fn a_full_disk_refuses_writes_and_goes_on_reading() {
         server.kill();
         let server = Server::start(&data);
         world.look_again(server.address).await;
+        server.stop_cleanly();
+        check_is_clean(&data);
+    });
+}
+
+/// The text of an import that does not fit is removed again, and nothing else is harmed.
+#[test]
+fn a_full_disk_takes_no_import_job() {
+    seeded(async |_, _| {
+        let home = tempfile::tempdir().unwrap();
+        let Some(disk) = SmallDisk::mount(home.path().join("disk")) else {
+            return skipped();
+        };
+        let data = disk.0.join("data");
+        let server = Server::start(&data);
+        let too_much = vec![b'\n'; 80 << 20];
+        let (status, problem) = import::import(server.address, too_much, true).unwrap();
+        assert_eq!((status, &problem["code"]), (503, &json!("unavailable")));
+        import::no_text(&data).await;
+        assert!(!import::is_known(server.address, 1).await);
+        // The room is there again once the file is closed, which is a moment after it has no name.
+        let begin = Instant::now();
+        loop {
+            let (status, answer) = import::import(server.address, vec![b'\n'; 9], true).unwrap();
+            if status == 202 {
+                assert_eq!(answer["id"], 1);
+                break;
+            }
+            assert_eq!(answer["code"], "unavailable", "{answer}");
+            assert!(begin.elapsed() < LIMIT, "still refused: {answer}");
+        }
+        assert_eq!(import::ended(server.address, 1).await["state"], "done");
+        writes_go_on(&server).await;
         server.stop_cleanly();
         check_is_clean(&data);
     });

@@ -5,15 +5,20 @@
 //! after the other, in the order they came.
 
 mod erase;
+mod import;
+mod queue;
 
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 
-use acclaim_core::port::{Job, JobId, JobSpec, JobState};
+use acclaim_core::port::{ImportSpec, Job, JobId, JobSpec, JobState};
+pub use queue::JobQueue;
+
 use acclaim_core::{Id, Kinds, ReadError, Target, TargetType, WriteError};
 use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
 
+use self::import::{ImportText, Imported};
 use super::check;
 use super::dictionary::Dictionary;
 use super::lane::{Command, Reply};
@@ -37,15 +42,33 @@ pub struct JobRecord {
     total: u64,
     error: Option<String>,
     progress: Progress,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    import: Option<Imported>,
 }
 
 /// What a job does, by names.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "job", rename_all = "kebab-case")]
-enum What {
-    EraseUser { user: String },
-    EraseTarget { target_type: String, target: String },
-    Recover { kind: String },
+pub enum What {
+    /// Remove a user.
+    EraseUser {
+        /// Their id.
+        user: String,
+    },
+    /// Remove a target.
+    EraseTarget {
+        /// Its type.
+        target_type: String,
+        /// Its id.
+        target: String,
+    },
+    /// Rebuild what is derived.
+    Recover {
+        /// Under which kind.
+        kind: String,
+    },
+    /// Take the edges of a text.
+    Import(ImportText),
 }
 
 /// How far a job got: a pass, and the last key dealt with in it.
@@ -81,30 +104,67 @@ impl From<ReadError> for StepError {
     }
 }
 
-impl JobRecord {
-    /// A job that waits.
-    pub fn new(id: JobId, spec: &JobSpec, kinds: &Kinds) -> Self {
-        let what = match spec {
-            JobSpec::EraseUser(user) => What::EraseUser {
+impl What {
+    /// What a job of the port does.
+    pub fn of(spec: &JobSpec, kinds: &Kinds) -> Self {
+        match spec {
+            JobSpec::EraseUser(user) => Self::EraseUser {
                 user: user.to_string(),
             },
-            JobSpec::EraseTarget(target) => What::EraseTarget {
+            JobSpec::EraseTarget(target) => Self::EraseTarget {
                 target_type: target.target_type.to_string(),
                 target: target.id.to_string(),
             },
-            JobSpec::Recover(kind) => What::Recover {
+            JobSpec::Recover(kind) => Self::Recover {
                 kind: kinds.get(*kind).name.to_string(),
             },
-        };
-        let (state, progress) = (JobState::Queued, Progress::default());
+        }
+    }
+
+    /// An import of the text of this name.
+    pub fn import(spool: String, spec: &ImportSpec, kinds: &Kinds) -> Self {
+        Self::Import(ImportText::new(spool, spec, kinds))
+    }
+}
+
+impl JobRecord {
+    /// A job that waits.
+    pub fn new(id: JobId, what: What, total: u64) -> Self {
+        let is_import = matches!(what, What::Import(_));
         Self {
             id,
             what,
-            state,
+            state: JobState::Queued,
             done: 0,
-            total: 0,
+            total,
             error: None,
-            progress,
+            progress: Progress::default(),
+            import: is_import.then(Imported::default),
+        }
+    }
+
+    /// A job by its id, whole.
+    pub fn find(view: &View, id: JobId) -> Result<Option<Self>, ReadError> {
+        let Some(bytes) = view.note(&Self::key(id))? else {
+            return Ok(None);
+        };
+        let mut job = Self::decode(&bytes)?;
+        if let Some(import) = &mut job.import {
+            import.read_rejections(view, id)?;
+        }
+        Ok(Some(job))
+    }
+
+    /// Its id.
+    pub fn id(&self) -> JobId {
+        self.id
+    }
+
+    /// The name of its text, where it has one.
+    pub fn spool(&self) -> Option<&str> {
+        match &self.what {
+            What::Import(text) => Some(text.spool()),
+            _ => None,
         }
     }
 
@@ -135,6 +195,7 @@ impl JobRecord {
                 format!("erase target {target_type}:{target}")
             }
             What::Recover { kind } => format!("recover {kind}"),
+            What::Import(text) => text.to_string(),
         };
         Job {
             id: self.id,
@@ -143,6 +204,7 @@ impl JobRecord {
             done: self.done,
             total: self.total,
             error: self.error.clone(),
+            import: self.import.as_ref().map(Imported::summary),
         }
     }
 
@@ -161,20 +223,14 @@ pub fn all(view: &View) -> Result<Vec<JobRecord>, ReadError> {
 }
 
 /// Jobs that are not over.
-pub fn open_jobs(view: &View) -> Result<Vec<JobId>, ReadError> {
-    Ok(all(view)?
-        .iter()
-        .filter(|job| !job.is_over())
-        .map(|job| job.id)
-        .collect())
+pub fn open_jobs(view: &View) -> Result<Vec<JobRecord>, ReadError> {
+    let mut jobs = all(view)?;
+    jobs.retain(|job| !job.is_over());
+    Ok(jobs)
 }
 
 /// Writes a new job down; the oldest ended ones make room.
-pub fn write_down(
-    work: &mut Workspace<'_>,
-    spec: &JobSpec,
-    kinds: &Kinds,
-) -> Result<JobId, ReadError> {
+pub fn write_down(work: &mut Workspace<'_>, what: What, total: u64) -> Result<JobId, ReadError> {
     let known = all(work.view())?;
     let id = known.last().map_or(1, |job| job.id + 1);
     let ended: Vec<_> = known.iter().filter(|job| job.is_over()).collect();
@@ -183,11 +239,12 @@ pub fn write_down(
         .take(ended.len().saturating_sub(MAX_ENDED_JOBS - 1))
     {
         work.note(JobRecord::key(old.id), None);
+        if old.import.is_some() {
+            work.note(Imported::rejections_key(old.id), None);
+        }
     }
-    work.note(
-        JobRecord::key(id),
-        Some(JobRecord::new(id, spec, kinds).encode()),
-    );
+    let job = JobRecord::new(id, what, total);
+    work.note(JobRecord::key(id), Some(job.encode()));
     Ok(id)
 }
 
@@ -212,10 +269,9 @@ impl Runner {
     }
 
     fn run_one(&self, id: JobId) -> Result<(), StepError> {
-        let Some(bytes) = self.shared.view.load().note(&JobRecord::key(id))? else {
+        let Some(mut job) = JobRecord::find(&self.shared.view.load(), id)? else {
             return Ok(());
         };
-        let mut job = JobRecord::decode(&bytes)?;
         if job.is_over() {
             return Ok(());
         }
@@ -235,10 +291,16 @@ impl Runner {
             }
         }
         info!(id, state = ?job.state, done = job.done, "job ends");
+        let spool = job.spool().map(str::to_owned);
         self.commit(move |work| {
             work.note(JobRecord::key(job.id), Some(job.encode()));
             Ok(())
-        })
+        })?;
+        if let Some(spool) = spool {
+            failpoint::hit(failpoint::IMPORT_BEFORE_REMOVAL);
+            self.shared.spools.remove(&spool);
+        }
+        Ok(())
     }
 
     fn work_off(&self, job: &mut JobRecord) -> Result<(), StepError> {
@@ -256,6 +318,7 @@ impl Runner {
                 };
                 self.erase(job, &erase::Erased::Target(target))
             }
+            What::Import(text) => self.import(job, &text),
             What::Recover { kind } => {
                 let report = check::run(&self.shared, &self.lane, true, Some(&kind))?;
                 (job.done, job.total) = (report.checked, report.checked);

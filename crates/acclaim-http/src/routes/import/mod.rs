@@ -3,10 +3,13 @@
 //! The body is read piece by piece, unpacked if it is gzip, decoded, and written in batches of
 //! which a few are under way at once; what is in memory is bounded by those. Batches go to the
 //! engine in the order of their lines, so that of two lines about one edge the first one counts.
+//! Whoever prefers not to wait gets a job instead.
 
 mod batches;
+mod job;
 mod unpack;
 
+use acclaim_core::port::ImportSpec;
 use acclaim_core::service::UnknownKind;
 use acclaim_core::transfer::{Decoded, Decoder, Defaults, Format, FormatError, Summary};
 use acclaim_core::{KindId, TargetType};
@@ -18,9 +21,10 @@ use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
 
 use super::answer::{Answer, ok};
+use super::jobs::StartedBody;
 use crate::app::Shared;
 use crate::problem::{Code, Problem, ProblemBody};
-use crate::request::{FromQuery, Params, broken_off, content_type, read_query};
+use crate::request::{FromQuery, Params, broken_off, content_type, prefers_async, read_query};
 use batches::Batches;
 use unpack::{Encoding, Unpacker};
 
@@ -87,6 +91,9 @@ pub(crate) struct ImportedSchema {
 ///
 /// The body may be packed (`Content-Encoding: gzip`) and has no limit. After a failure the lines
 /// before it may be written; send the file again.
+///
+/// With `Prefer: respond-async` the body is only kept, and a job takes the edges: 202 at once, the
+/// summary in `/jobs/{id}`.
 #[utoipa::path(
     post,
     path = "/api/v2/import",
@@ -94,10 +101,20 @@ pub(crate) struct ImportedSchema {
     tag = "administration",
     params(
         ImportQuery,
+        ("Prefer" = Option<String>, Header, description = "`respond-async` makes a job of it", example = "respond-async"),
     ),
     request_body(content((String = "application/x-ndjson"), (String = "text/csv"))),
     responses(
         (status = 200, description = "The answer", body = ImportedSchema),
+        (
+            status = 202,
+            description = "A job goes on with it",
+            body = StartedBody,
+            headers(
+                ("Location" = String, description = "The job: `/api/v2/jobs/{id}`"),
+                ("Preference-Applied" = String, description = "`respond-async`"),
+            ),
+        ),
         (status = "default", description = "What was wrong", body = ProblemBody<'_>, content_type = "application/problem+json"),
     )
 )]
@@ -110,6 +127,10 @@ pub(crate) async fn write(State(app): State<Shared>, request: Request) -> Answer
         kind: default_kind(&app, query.kind.as_deref())?,
         target_type: query.target_type,
     };
+    if prefers_async(&parts.headers) {
+        let spec = ImportSpec { format, defaults };
+        return job::start(&app, spec, encoding, body).await;
+    }
     app.service
         .audit_before("import", format.media_type())
         .await?;

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use acclaim_core::cursor::CursorKey;
 use acclaim_core::error::{JobError, JournalError, ReadError, WriteError};
 use acclaim_core::port::{
-    Admin, Applied, AuditEntry, CheckReport, Count, Daily, Event, ExportedEdge, Health, Job, JobId,
-    JobSpec, Journal, Known, Listing, Ranked, Reads, Recovered, Relationship, Status, UserNumbers,
-    Write, Writes,
+    Admin, Applied, AuditEntry, CheckReport, Count, Daily, Event, ExportedEdge, Health, ImportSpec,
+    Job, JobId, JobSpec, Journal, Known, Listing, Ranked, Reads, Recovered, Relationship, Spool,
+    Status, UserNumbers, Write, Writes,
 };
 use acclaim_core::pulse::Window;
 use acclaim_core::{
@@ -36,6 +36,8 @@ pub enum Fault {
     Trimmed,
     /// Jobs wait in line, too many of them.
     Jobs,
+    /// Texts of imports cannot be kept, for this reason.
+    Spool(JobError),
     /// It is not ready.
     NotReady,
 }
@@ -46,6 +48,8 @@ pub struct FaultyEngine {
     fault: watch::Sender<Fault>,
     /// Writes that have begun.
     pub begun: watch::Sender<u64>,
+    /// Texts of imports that are being taken.
+    pub spools: watch::Sender<u64>,
 }
 
 impl FaultyEngine {
@@ -54,6 +58,7 @@ impl FaultyEngine {
             model: ModelEngine::new(kinds(), clock),
             fault: watch::Sender::default(),
             begun: watch::Sender::default(),
+            spools: watch::Sender::default(),
         })
     }
 
@@ -71,6 +76,33 @@ impl FaultyEngine {
             Fault::Read => Err(ReadError::Store("secret/path is broken".to_owned())),
             _ => Ok(()),
         }
+    }
+}
+
+/// The text of an import, counted and with the fault of its beginning.
+struct FaultySpool<'a> {
+    fault: Fault,
+    spools: &'a watch::Sender<u64>,
+    spool: Option<Box<dyn Spool + 'a>>,
+}
+
+#[async_trait]
+impl Spool for FaultySpool<'_> {
+    async fn write(&mut self, piece: &[u8]) -> Result<(), JobError> {
+        match &self.fault {
+            Fault::Spool(error) => Err(error.clone()),
+            _ => self.spool.as_mut().unwrap().write(piece).await,
+        }
+    }
+
+    async fn start(mut self: Box<Self>) -> Result<JobId, JobError> {
+        self.spool.take().unwrap().start().await
+    }
+}
+
+impl Drop for FaultySpool<'_> {
+    fn drop(&mut self) {
+        self.spools.send_modify(|spools| *spools -= 1);
     }
 }
 
@@ -229,6 +261,21 @@ impl Admin for FaultyEngine {
             return Err(JobError::TooMany { queued: 9 });
         }
         self.model.start_job(spec).await
+    }
+
+    async fn begin_import(&self, spec: ImportSpec) -> Result<Box<dyn Spool + '_>, JobError> {
+        let fault = self.fault.borrow().clone();
+        match fault {
+            Fault::Jobs => Err(JobError::TooMany { queued: 9 }),
+            fault => {
+                self.spools.send_modify(|spools| *spools += 1);
+                Ok(Box::new(FaultySpool {
+                    fault,
+                    spools: &self.spools,
+                    spool: Some(self.model.begin_import(spec).await?),
+                }))
+            }
+        }
     }
 
     async fn job(&self, id: JobId) -> Option<Job> {
