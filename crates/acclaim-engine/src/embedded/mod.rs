@@ -22,6 +22,7 @@ mod key;
 mod lane;
 mod log;
 mod metrics;
+mod names;
 mod notes;
 mod open;
 mod options;
