@@ -13,7 +13,8 @@ use acclaim_core::{ReadError, Rev};
 
 use super::EmbeddedEngine;
 use super::base::Base;
-use super::log::{SegmentName, sync_dir};
+use super::log::SegmentName;
+use super::names::{make_dir, sync_dir};
 use super::notes::Mark;
 use super::open::{BASE_DIR, LOG_DIR, MANIFEST_FILE};
 use super::shared::Shared;
@@ -89,7 +90,7 @@ impl EmbeddedEngine {
             tracing::debug!(%skipped, "backup without a checkpoint");
         }
         for dir in [to.to_owned(), to.join(LOG_DIR)] {
-            std::fs::create_dir_all(&dir).map_err(at(&dir))?;
+            make_dir(&dir).map_err(at(&dir))?;
         }
         // The log first: its files stay readable when the log is trimmed meanwhile.
         let (log, end) = open_log(&self.shared)?;
@@ -207,7 +208,7 @@ pub fn restore(from: &Path, to: &Path) -> Result<u64, BackupError> {
 }
 
 fn copy_dir(from: &Path, to: &Path) -> Result<(), BackupError> {
-    std::fs::create_dir_all(to).map_err(at(to))?;
+    make_dir(to).map_err(at(to))?;
     for entry in std::fs::read_dir(from).map_err(at(from))? {
         let entry = entry.map_err(at(from))?;
         let (source, copy) = (entry.path(), to.join(entry.file_name()));

@@ -16,6 +16,7 @@ use fjall::config::{BlockSizePolicy, BloomConstructionPolicy, FilterPolicy, Filt
 use fjall::{Database, Guard, Keyspace, KeyspaceCreateOptions, Readable, Slice, Snapshot};
 
 use super::key::Key;
+use super::names::{sync_dir, sync_dirs};
 
 /// Bytes of a block before compression: the unit of reading.
 const BLOCK_BYTES: u32 = 4 * 1024;
@@ -57,6 +58,29 @@ fn store_error(error: impl std::fmt::Display) -> ReadError {
 impl Base {
     /// Opens the tables under `dir`, making them where they are missing.
     pub fn open(dir: &Path, cache_bytes: u64) -> fjall::Result<Self> {
+        if !dir.try_exists()? {
+            Self::make(dir, cache_bytes)?;
+        }
+        let base = Self::open_tables(dir, cache_bytes)?;
+        // Another process may have died before it could do that for what it made.
+        sync_dirs(dir)?;
+        Ok(base)
+    }
+
+    /// Makes empty tables, whole or not at all: fjall does not open what it left when it was
+    /// interrupted the first time, and does not sync the names of the directories that it makes.
+    fn make(dir: &Path, cache_bytes: u64) -> fjall::Result<()> {
+        let new = dir.with_extension("new");
+        if new.try_exists()? {
+            std::fs::remove_dir_all(&new)?;
+        }
+        drop(Self::open_tables(&new, cache_bytes)?);
+        sync_dirs(&new)?;
+        std::fs::rename(&new, dir)?;
+        dir.parent().map_or(Ok(()), |parent| Ok(sync_dir(parent)?))
+    }
+
+    fn open_tables(dir: &Path, cache_bytes: u64) -> fjall::Result<Self> {
         // One worker: two would pick overlapping merges and do the work twice.
         let database = Database::builder(dir)
             .cache_size(cache_bytes)

@@ -21,7 +21,9 @@ use super::base::Run;
 use super::delta::{Delta, EdgeCell};
 use super::key::{DailyRef, EdgeRef, Key, KindNo, TypeNo, UserRef, board_key, tag};
 use super::log::is_full;
+use super::names::sync_dir;
 use super::notes::{self, Answer, Mark, name};
+use super::open::LOG_DIR;
 use super::record::{DailyRecord, TargetRecord, UserRecord, decode_edge, encode_edge};
 use super::shared::Shared;
 use super::view::View;
@@ -356,6 +358,7 @@ fn trim_log(shared: &Shared, number: u64) {
         .now()
         .0
         .saturating_sub(shared.options.journal_max_seconds * 1_000_000));
+    let log_dir = shared.dir.join(LOG_DIR);
     let mut segments = shared.segments.write();
     let mut bytes: u64 = segments.iter().map(|segment| segment.durable_bytes).sum();
     while let [oldest, next, ..] = &segments[..] {
@@ -371,5 +374,10 @@ fn trim_log(shared: &Shared, number: u64) {
         }
         bytes -= oldest.durable_bytes;
         segments.remove(0);
+        // One after the other, so that after a power cut no piece is missing from the middle.
+        if let Err(error) = sync_dir(&log_dir) {
+            warn!(%error, "the removal of an old log segment could not be made durable");
+            break;
+        }
     }
 }

@@ -23,6 +23,7 @@ mod key;
 mod lane;
 mod log;
 mod metrics;
+mod names;
 mod notes;
 mod open;
 mod options;

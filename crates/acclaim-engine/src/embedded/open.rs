@@ -24,7 +24,8 @@ use super::board::Boards;
 use super::daily::DailyBook;
 use super::delta::Delta;
 use super::dictionary::Dictionary;
-use super::log::{LogWriter, Segments, Watermark, is_full, sync_dir};
+use super::log::{LogWriter, Segments, Watermark, is_full};
+use super::names::{make_dir, sync_dir};
 use super::notes::Mark;
 use super::options::Options;
 use super::recover::{Replay, Replayed};
@@ -183,7 +184,7 @@ pub fn open(dir: &Path, kinds: &Kinds, options: &Options) -> Result<Opened, Open
         accept_loss: options.accept_loss,
     };
     for path in [dir.to_owned(), dir.join(LOG_DIR)] {
-        std::fs::create_dir_all(&path).map_err(|error| place.io(&path, error))?;
+        make_dir(&path).map_err(|error| place.io(&path, error))?;
     }
     let lock = lock(&place)?;
     let manifest = manifest(&place)?;

@@ -22,6 +22,7 @@ use super::log::{
     Entry, LogEnd, Scanned, SegmentInfo, SegmentName, Tail, Watermark, list_segments, make_segment,
     scan_segment,
 };
+use super::names::sync_dir;
 use super::notes::Mark;
 use super::open::{LOG_DIR, OpenError, Place};
 use super::view::View;
@@ -245,7 +246,8 @@ fn set_aside(place: &Place<'_>, segments: &[(SegmentName, PathBuf)]) -> Result<(
         std::fs::rename(path, &aside).map_err(|error| place.io(path, error))?;
         warn!(segment = %aside.display(), "set aside a segment of the log that is not read again");
     }
-    Ok(())
+    let log_dir = place.dir.join(LOG_DIR);
+    sync_dir(&log_dir).map_err(|error| place.io(&log_dir, error))
 }
 
 /// Holds the end of the log against the mark and the watermark.

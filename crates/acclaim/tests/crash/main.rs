@@ -3,6 +3,7 @@
 //!
 //! - `ACCLAIM_CRASH_ROUNDS`: kills by `kill -9`, 4 by default (the figure in the documents is of
 //!   100).
+//! - `ACCLAIM_POWER_CUTS`: moments at which the power is cut, 60 by default.
 //! - `ACCLAIM_SEED`: where chance begins; each test prints its seed when it fails.
 //! - `ACCLAIM_BINARY`: another binary to test, for example a release build.
 //!
@@ -21,6 +22,8 @@ mod full_disk;
 mod import;
 mod kill;
 mod load;
+#[cfg(target_os = "linux")]
+mod power;
 mod round;
 mod server;
 mod stop;

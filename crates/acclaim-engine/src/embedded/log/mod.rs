@@ -23,7 +23,7 @@ mod writer;
 pub use entry::{ChangeEntry, Entry, UserAdjustment};
 pub use reader::LogReader;
 pub use scan::{Scanned, Tail, scan_segment};
-pub use segment::{SegmentName, list_segments, make_segment, sync_dir};
+pub use segment::{SegmentName, list_segments, make_segment};
 pub use watermark::Watermark;
 pub use writer::{LogEnd, LogFailure, LogWriter, is_full};
 

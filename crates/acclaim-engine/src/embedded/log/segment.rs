@@ -4,6 +4,8 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use super::super::names::sync_dir;
+
 /// A segment's name: the number of its first frame and the journal place before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SegmentName {
@@ -93,9 +95,4 @@ pub fn make_segment(dir: &Path, name: SegmentName) -> io::Result<PathBuf> {
     File::create_new(&path)?.sync_all()?;
     sync_dir(dir)?;
     Ok(path)
-}
-
-/// Makes the names in a directory durable.
-pub fn sync_dir(dir: &Path) -> io::Result<()> {
-    File::open(dir)?.sync_all()
 }

@@ -8,6 +8,7 @@ use std::thread::JoinHandle;
 
 use acclaim_core::Rev;
 
+use super::super::names::sync_dir;
 use super::frame::Frame;
 use super::segment::{self, SegmentName};
 use super::{Entry, MARK_EVERY_BYTES, SegmentInfo, Segments, Watermark};
@@ -59,6 +60,9 @@ pub struct LogEnd {
 
 impl LogWriter {
     /// Goes on where the log ends. The newest of `segments`, if any, is written further.
+    ///
+    /// What was read from the log may have been written by a process that died before it could
+    /// flush. It is made durable here, before anybody is shown it.
     pub fn resume(
         dir: &Path,
         segment_bytes: u64,
@@ -68,9 +72,14 @@ impl LogWriter {
     ) -> io::Result<Self> {
         let newest = segments.read().last().map(|segment| segment.path.clone());
         let file = match newest {
-            Some(path) => Some(OpenOptions::new().read(true).write(true).open(path)?),
+            Some(path) => {
+                let file = OpenOptions::new().read(true).write(true).open(path)?;
+                file.sync_data()?;
+                Some(file)
+            }
             None => None,
         };
+        sync_dir(dir)?;
         Ok(Self {
             dir: dir.to_owned(),
             segment_bytes,
