@@ -24,6 +24,8 @@ pub struct Options {
     pub jobs_max_queued: usize,
     /// Edges that a job deals with in one commit.
     pub job_step_edges: usize,
+    /// Bytes of memory in which a bulk load sorts; what does not fit is sorted in files.
+    pub bulk_memory_bytes: usize,
     /// Open anyway when the log lost commits that were acknowledged, and go on without them.
     pub accept_loss: bool,
 }
@@ -41,6 +43,7 @@ impl Default for Options {
             answers_max: 10_000_000,
             jobs_max_queued: 100,
             job_step_edges: 1_000,
+            bulk_memory_bytes: 256 << 20,
             accept_loss: false,
         }
     }

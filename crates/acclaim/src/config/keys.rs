@@ -282,6 +282,11 @@ fn engine() -> Vec<Key> {
             Integer(1..=100_000),
             "Edges that a job deals with in one commit."
         ),
+        integer!(
+            engine.bulk_memory_bytes,
+            Bytes(16 << 20..=1 << 36),
+            "Memory in which `acclaim import` sorts what it loads into an empty directory; what does not fit is sorted in files."
+        ),
         switch!(
             engine.accept_loss,
             "Open anyway when the log lost commits that were acknowledged, and go on without them. Flag `--accept-loss`."
