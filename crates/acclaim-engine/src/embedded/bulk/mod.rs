@@ -19,7 +19,7 @@
 //! number of lines; the disk holds what is sorted, and no file of that outlives the process.
 //!
 //! There are no events of a load: nobody can have subscribed to a store without a commit. Its journal
-//! begins after the last place that a line was given.
+//! begins after the last place that a transition was given.
 
 mod error;
 mod exclusive;

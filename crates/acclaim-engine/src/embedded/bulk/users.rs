@@ -34,6 +34,8 @@ pub struct UsersPass {
     pub records: SpoolWriter,
     /// The days' numbers.
     pub days: FastMap<DailyRef, DailyRecord, FixedState>,
+    /// The place in the journal of the last transition.
+    pub end: Rev,
 }
 
 /// What the pass goes by.
@@ -57,6 +59,7 @@ impl UsersPass {
             mutual: Mutual::new(dir, chunk_bytes),
             records: SpoolWriter::new(unnamed_file(dir)?, 0),
             days: FastMap::with_hasher(FixedState::default()),
+            end: Rev::ZERO,
         })
     }
 
@@ -176,6 +179,7 @@ impl Fold<'_> {
     /// What follows from a transition.
     fn step(&mut self, edge: &EdgeBytes<'_>, place: usize) -> Result<(), BulkError> {
         let Step { seq, after } = self.edge.steps[place];
+        self.pass.end = self.pass.end.max(seq);
         let record = &mut self.user.record;
         record.change(edge.target_type, place == 0, after.active)?;
         if let Some(day) = counted_day(after.rev, seq) {

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use acclaim_core::Rev;
+
 use super::super::base::Base;
 use super::super::key::Key;
 use super::super::notes::Mark;
@@ -94,7 +96,7 @@ impl BulkLoad {
         let users = users.run(lines.merge()?, given, sink, &mut progress)?;
         let spool = SpoolWriter::new(unnamed_file(&self.dir)?, 0);
         let effects = users.effects.merge()?;
-        let targets = TargetsPass::run(spool, effects, self.last_seq, sink, &mut progress)?;
+        let targets = TargetsPass::run(spool, effects, users.end, sink, &mut progress)?;
         let mut lists = users.lists.merge()?;
         while lists.advance()? {
             sink.write(lists.key(), &[])?;
@@ -104,7 +106,7 @@ impl BulkLoad {
         write_users(records, users.mutual.finish()?, sink)?;
         let mut days: Vec<_> = users.days.into_iter().collect();
         // As after a checkpoint: nobody can ask for days before these.
-        days.retain(|(day, _)| is_remembered(day.day, self.last_seq));
+        days.retain(|(day, _)| is_remembered(day.day, users.end));
         days.sort_by_key(|(day, _)| day.key());
         for (day, record) in days {
             sink.write(&day.key(), &record.encode())?;
@@ -112,18 +114,18 @@ impl BulkLoad {
         for (key, board) in targets.boards {
             sink.write(&key, &board)?;
         }
-        self.write_notes(sink)?;
+        self.write_notes(users.end, sink)?;
         Ok(self.sources.loaded())
     }
 
-    fn write_notes(&self, sink: &mut Sink) -> Result<(), BulkError> {
+    fn write_notes(&self, end: Rev, sink: &mut Sink) -> Result<(), BulkError> {
         let names = self.names.iter().map(|name| (&name.key, &name.value));
         let mut notes: Vec<(Key, Vec<u8>)> = names.map(|(k, v)| (k.clone(), v.clone())).collect();
         let mark = Mark {
             store: self.store,
             // The log begins with commit 1; none of it is in the base.
             number: 0,
-            seq: self.last_seq,
+            seq: end,
             answers: 0,
         };
         notes.push((Mark::key(), mark.encode()));
