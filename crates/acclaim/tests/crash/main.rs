@@ -18,6 +18,7 @@ mod damage;
 #[cfg(feature = "failpoints")]
 mod failpoints;
 mod full_disk;
+mod import;
 mod kill;
 mod load;
 mod round;

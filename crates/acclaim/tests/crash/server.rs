@@ -13,7 +13,7 @@ const START_LIMIT: Duration = Duration::from_secs(60);
 const END_LIMIT: Duration = Duration::from_secs(60);
 /// A kind that excludes likes, and limits so small that everything that happens now and then in a
 /// large store happens often in these.
-const ENVIRONMENT: [(&str, &str); 3] = [
+pub const ENVIRONMENT: [(&str, &str); 3] = [
     ("ACCLAIM_KINDS__DISLIKES__EXCLUDES", "likes"),
     ("ACCLAIM_ENGINE__DELTA_MAX_EDGES", "1000"),
     ("ACCLAIM_ENGINE__LOG_SEGMENT_BYTES", "1MiB"),
@@ -36,7 +36,7 @@ pub struct Refusal {
     pub errors: String,
 }
 
-fn binary() -> PathBuf {
+pub fn binary() -> PathBuf {
     let other = std::env::var_os("ACCLAIM_BINARY").map(PathBuf::from);
     other.unwrap_or_else(|| env!("CARGO_BIN_EXE_acclaim").into())
 }
