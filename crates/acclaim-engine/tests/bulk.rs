@@ -11,7 +11,9 @@ use acclaim_core::KindId;
 use acclaim_core::model::Model;
 use acclaim_core::port::{Clock, Journal, Reads, Write, Writes};
 use acclaim_core::{EdgeKey, JournalError, Kinds, Op, Rev};
-use acclaim_engine::embedded::{BulkError, BulkLoad, EmbeddedEngine, Loaded, OpenError, Options};
+use acclaim_engine::embedded::{
+    BulkError, BulkLoad, EmbeddedEngine, Loaded, OpenError, Options, restore,
+};
 use acclaim_testkit::ManualClock;
 use acclaim_testkit::conformance::compare::{Compare, check_is_clean, walk_export};
 use acclaim_testkit::conformance::{DAY, MINUTE, START, edge, import, kinds, set, toggle};
@@ -54,6 +56,8 @@ struct Store {
     options: Options,
     kinds: Kinds,
     model: Model,
+    /// How long it takes from source to source, in microseconds.
+    pause: u64,
 }
 
 impl Store {
@@ -67,6 +71,7 @@ impl Store {
             },
             kinds: kinds(),
             model: Model::new(kinds()),
+            pause: 0,
         }
     }
 
@@ -103,6 +108,7 @@ impl Store {
                 }
             }
             load.end_source();
+            self.clock.advance(self.pause);
             expected.push(counted);
         }
         let loaded = load.finish(&mut |done, of| assert!(done <= of)).unwrap();
@@ -209,7 +215,7 @@ proptest! {
         let mut sources = vec![first, second];
         sources.extend(busy.filter(|(kind, ..)| *kind != 1).map(|(kind, user, targets)| many(kind, user, targets)));
         // A load may last over midnight.
-        store.clock.advance(passes);
+        store.pause = passes;
         store.load(&sources);
         let lines: Vec<Op> = sources.concat();
         runtime.block_on(async {
@@ -292,8 +298,25 @@ async fn what_is_given_up_leaves_nothing() {
 async fn an_empty_load_is_an_empty_store() {
     let mut store = Store::new(1 << 20);
     store.load(&[Vec::new(), Vec::new()]);
+    assert!(store.begin().unwrap().is_some(), "still without a commit");
     let engine = store.open_and_compare().await;
     assert_eq!(engine.journal_end(), Rev::ZERO);
+}
+
+#[tokio::test]
+async fn a_backup_of_a_loaded_store_is_the_same() {
+    let mut store = Store::new(1 << 20);
+    store.load(&[many(0, 0, 600)]);
+    let engine = store.open();
+    let home = TempDir::new().unwrap();
+    let (copy, restored) = (home.path().join("copy"), home.path().join("restored"));
+    engine.backup(&copy).unwrap();
+    restore(&copy, &restored).unwrap();
+    let clock = Arc::clone(&store.clock) as Arc<dyn Clock>;
+    let (kinds, options) = (store.kinds.clone(), store.options.clone());
+    let engine =
+        EmbeddedEngine::open(&restored, kinds, options, clock, &mut Registry::default()).unwrap();
+    store.compare(&engine).await;
 }
 
 #[tokio::test]

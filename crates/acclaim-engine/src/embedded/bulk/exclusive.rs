@@ -66,6 +66,11 @@ impl Exclusive {
         }
     }
 
+    /// Lines taken.
+    pub fn records(&self) -> u64 {
+        self.sorter.records()
+    }
+
     /// Takes a line.
     pub fn push(
         &mut self,

@@ -35,10 +35,6 @@ fn head_of(key: &[u8]) -> Head {
     [(whole >> 64) as u64, whole as u64]
 }
 
-fn compare(a: (&Head, &[u8]), b: (&Head, &[u8])) -> Ordering {
-    a.0.cmp(b.0).then_with(|| a.1.cmp(b.1))
-}
-
 #[derive(Clone, Copy)]
 struct Entry {
     head: Head,
@@ -307,7 +303,8 @@ impl Merge {
 
     fn is_before(&self, a: usize, b: usize) -> bool {
         let (first, second) = (&self.sources[a], &self.sources[b]);
-        let by_key = compare((&first.head, first.key()), (&second.head, second.key()));
+        let by_head = first.head.cmp(&second.head);
+        let by_key = by_head.then_with(|| first.key().cmp(second.key()));
         by_key.then(a.cmp(&b)) == Ordering::Less
     }
 

@@ -107,7 +107,8 @@ impl Edge {
     fn begin(&mut self, key: &[u8], families: &Families) {
         self.key.clear();
         self.key.extend_from_slice(key);
-        self.is_decided = families.of_kind(key[1]).is_some();
+        let kind = key.get(1);
+        self.is_decided = kind.is_some_and(|kind| families.of_kind(*kind).is_some());
         self.state = EdgeState::default();
         self.steps.clear();
     }

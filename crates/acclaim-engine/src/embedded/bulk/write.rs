@@ -50,6 +50,10 @@ impl BulkLoad {
         if self.sources.is_under_way() {
             self.end_source();
         }
+        if self.lines.records() + self.exclusive.records() == 0 {
+            // Not a line of use: the store stays one that never had a commit.
+            return Ok(self.sources.loaded());
+        }
         let Some(base) = self.base.clone() else {
             return Err(BulkError::WriterGone);
         };
