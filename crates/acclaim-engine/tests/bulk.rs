@@ -237,7 +237,7 @@ proptest! {
 async fn exports_the_bytes_of_an_ordinary_import() {
     let ops: Vec<Op> = [many(0, 0, 600), many(2, 0, 300), many(4, 3, 20)].concat();
     let (mut loaded, mut written) = (Store::new(20_000), Store::new(20_000));
-    loaded.load(&[ops.clone()]);
+    loaded.load(std::slice::from_ref(&ops));
     let ordinary = written.open();
     written.write(&ordinary, &ops).await;
     let bulk = loaded.open();
@@ -255,6 +255,8 @@ async fn only_a_store_without_a_commit_is_loaded() {
     let mut store = Store::new(1 << 20);
     let engine = store.open();
     assert!(matches!(store.begin(), Err(OpenError::Locked { .. })));
+    // Looked at, not written to.
+    check_is_clean(&*engine).await;
     engine.stop().await.unwrap();
     drop(engine);
     store.load(&[many(0, 0, 10)]);

@@ -33,7 +33,7 @@ impl Progress<'_> {
     /// A record is done.
     pub(super) fn advance(&mut self) {
         self.done += 1;
-        if self.done % REPORT_EVERY == 0 {
+        if self.done.is_multiple_of(REPORT_EVERY) {
             (self.report)(self.done, self.of);
         }
     }
