@@ -132,6 +132,20 @@ impl Pulse {
         }
     }
 
+    /// The pulse of a target all of whose transitions are known at once: the net of each minute,
+    /// oldest first. The same as recording them one by one.
+    #[must_use]
+    pub fn of_minutes(minutes: impl IntoIterator<Item = (u32, i32)>, now: Rev) -> Self {
+        let step = |(start_minute, net)| Step {
+            start_minute,
+            span: Span::Minute,
+            net,
+        };
+        let mut pulse = Self::from_steps(minutes.into_iter().map(step));
+        pulse.prune(now);
+        pulse
+    }
+
     /// The steps, oldest first.
     #[must_use]
     pub fn steps(&self) -> &[Step] {
@@ -260,6 +274,21 @@ mod tests {
         assert_eq!(minutes(Window::Month), 29 * 1440 + 90);
         assert_eq!("week".parse(), Ok(Window::Week));
         assert!("year".parse::<Window>().is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn all_at_once_is_as_one_by_one(transitions in prop::collection::vec((0u64..40 * 24 * 60, any::<bool>()), 0..200)) {
+            let now = Rev(BASE + 40 * 24 * 60 * MINUTE);
+            let mut one_by_one = Pulse::default();
+            let mut minutes = std::collections::BTreeMap::new();
+            for (minute, set) in transitions {
+                let at = Rev(BASE + minute * MINUTE);
+                one_by_one.record(at, set, now);
+                *minutes.entry(at.minute()).or_default() += if set { 1 } else { -1 };
+            }
+            prop_assert_eq!(Pulse::of_minutes(minutes, now), one_by_one);
+        }
     }
 
     #[test]

@@ -13,6 +13,10 @@ pub const COMMIT_BEFORE_ANSWER: &str = "commit.before-answer";
 pub const CHECKPOINT_BEFORE_INGEST: &str = "checkpoint.before-ingest";
 /// After the store took a checkpoint, before the log is trimmed.
 pub const CHECKPOINT_AFTER_INGEST: &str = "checkpoint.after-ingest";
+/// After the records of a bulk load are written, before the store takes them.
+pub const BULK_BEFORE_INGEST: &str = "bulk.before-ingest";
+/// After the store took a bulk load.
+pub const BULK_AFTER_INGEST: &str = "bulk.after-ingest";
 /// After each step of a job.
 pub const JOB_STEP: &str = "job.step";
 /// After the text of an import job is durable, before the job is written down.

@@ -11,6 +11,7 @@ mod config;
 mod control;
 mod logs;
 mod output;
+mod stop;
 mod store;
 
 use std::process::ExitCode;

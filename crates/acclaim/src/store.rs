@@ -3,10 +3,10 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use acclaim_core::Engine as _;
 use acclaim_core::port::Clock;
+use acclaim_core::{KindId, Kinds};
 use acclaim_engine::SystemClock;
-use acclaim_engine::embedded::{EmbeddedEngine, OpenError};
+use acclaim_engine::embedded::{BulkLoad, EmbeddedEngine, OpenError};
 use anyhow::{Context as _, bail};
 use prometheus_client::registry::Registry;
 
@@ -39,20 +39,32 @@ pub fn open(config: &Config) -> anyhow::Result<Store> {
         // The engine names its metrics without it; the HTTP service adds it by itself.
         registry.sub_registry_with_prefix("acclaim"),
     );
-    let engine = match opened {
-        Err(error @ OpenError::Locked { .. }) => {
-            return Err(error).context(
-                "the store is in use; a server that runs on it takes imports and exports with \
-                 --server URL, and backups by itself",
-            );
-        }
-        opened => opened.with_context(|| format!("cannot open {}", dir.display()))?,
-    };
     Ok(Store {
-        engine,
+        engine: explain(opened, dir)?,
         clock,
         registry,
     })
+}
+
+/// Begins a bulk load into the store of the configuration, and makes it where there is none. `None`
+/// where the store is not empty.
+///
+/// # Errors
+/// As [`open`].
+pub fn begin_load(config: &Config) -> anyhow::Result<Option<BulkLoad>> {
+    let dir = &config.server.data;
+    let begun = BulkLoad::begin(dir, config.kinds()?, &config.engine, Arc::new(SystemClock));
+    explain(begun, dir)
+}
+
+fn explain<T>(opened: Result<T, OpenError>, dir: &Path) -> anyhow::Result<T> {
+    match opened {
+        Err(error @ OpenError::Locked { .. }) => Err(error).context(
+            "the store is in use; a server that runs on it takes imports and exports with \
+             --server URL, and backups by itself",
+        ),
+        opened => opened.with_context(|| format!("cannot open {}", dir.display())),
+    }
 }
 
 /// Opens a store that must be there already.
@@ -90,18 +102,17 @@ impl Store {
         stopped?;
         Ok(value)
     }
+}
 
-    /// The place of a kind.
-    ///
-    /// # Errors
-    /// When there is none of that name; names those that there are.
-    pub fn kind(&self, name: &str) -> anyhow::Result<acclaim_core::KindId> {
-        let kinds = self.engine.kinds();
-        kinds.find(name).with_context(|| {
-            let names: Vec<&str> = kinds.iter().map(|(_, kind)| kind.name.as_str()).collect();
-            format!("there is no kind {name:?}, only {}", names.join(", "))
-        })
-    }
+/// The place of a kind.
+///
+/// # Errors
+/// When there is none of that name; names those that there are.
+pub fn find_kind(kinds: &Kinds, name: &str) -> anyhow::Result<KindId> {
+    kinds.find(name).with_context(|| {
+        let names: Vec<&str> = kinds.iter().map(|(_, kind)| kind.name.as_str()).collect();
+        format!("there is no kind {name:?}, only {}", names.join(", "))
+    })
 }
 
 /// A runtime for a command that is no server.

@@ -142,6 +142,97 @@ fn rejected_lines_are_written_down_with_number_and_reason() {
 }
 
 #[test]
+fn an_empty_store_takes_all_files_or_none() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = path(dir.path(), "data");
+    let first = file(dir.path(), "first.csv", "userId,targetId\n1,1\n1,2\n1,1\n");
+    let second = file(dir.path(), "second.csv", "userId,targetId\n1,2\n1,3\n");
+    let bad = file(dir.path(), "bad.csv", "userId,color\n");
+    let import = |files: &[&str]| {
+        let flags = ["--data", &data, "--kind", "likes", "--target-type", "POST"];
+        run(&[&["import"], files, &flags[..]].concat())
+    };
+    for more in [&bad, &path(dir.path(), "missing.csv")] {
+        let ran = import(&[&first, more]);
+        assert_eq!((ran.code, &*ran.out), (2, ""));
+        assert!(ran.err.contains("nothing is imported"), "{}", ran.err);
+        assert!(ran.err.contains(more), "{}", ran.err);
+        let exported = run(&["export", "--kind", "likes", "--data", &data]);
+        assert_eq!((exported.code, &*exported.out), (0, ""));
+    }
+    let ran = import(&[&first, &second]);
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    let expected = format!(
+        "{first}: 3 lines, 2 new, 1 already there, 0 rejected\n\
+         {second}: 2 lines, 1 new, 1 already there, 0 rejected\n\
+         all files: 5 lines, 3 new, 2 already there, 0 rejected\n"
+    );
+    assert_eq!(ran.out, expected);
+    // Not empty any more: the files before one that fails are kept.
+    let third = file(dir.path(), "third.csv", "userId,targetId\n1,3\n1,4\n");
+    let ran = import(&[&third, &bad]);
+    assert_eq!(ran.code, 2);
+    assert!(ran.out.contains("1 new, 1 already there"), "{}", ran.out);
+    let exported = run(&["export", "--kind", "likes", "--data", &data]);
+    assert_eq!(exported.out.lines().count(), 4);
+    let checked = run(&["check", "--data", &data]);
+    assert_eq!(checked.code, 0, "{}", checked.out);
+}
+
+#[test]
+fn an_empty_store_stays_empty_when_interrupted() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = path(dir.path(), "data");
+    for signal in ["-INT", "-TERM"] {
+        let mut child = acclaim(&["import", "-", "--data", &data])
+            .current_dir(dir.path())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        stdin.write_all("{}\n".repeat(6_000).as_bytes()).unwrap();
+        let rejects = dir.path().join("stdin.rejected.ndjson");
+        // The first lines are taken, so it listens to signals; and it waits for more.
+        while !rejects.exists() {
+            assert!(child.try_wait().unwrap().is_none());
+            std::thread::yield_now();
+        }
+        let pid = child.id().to_string();
+        let sent = std::process::Command::new("kill")
+            .args([signal, &pid])
+            .status();
+        assert!(sent.unwrap().success());
+        let output = child.wait_with_output().unwrap();
+        let err = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{err}");
+        assert!(err.contains("nothing is imported"), "{err}");
+        assert!(err.contains("interrupted"), "{err}");
+        assert!(!Path::new(&data).join("base").exists());
+        std::fs::remove_file(rejects).unwrap();
+    }
+    let good = file(dir.path(), "good.csv", "userId,targetId\n1,1\n");
+    let flags = ["--data", &data, "--kind", "likes", "--target-type", "POST"];
+    assert_eq!(run(&[&["import", &good], &flags[..]].concat()).code, 0);
+}
+
+#[test]
+fn events_begin_after_what_an_empty_store_was_filled_with() {
+    let dir = tempfile::tempdir().unwrap();
+    let likes = file(dir.path(), "likes.csv", "userId,targetId\n1,1\n");
+    let flags = ["--kind", "likes", "--target-type", "POST"];
+    let data = path(dir.path(), "data");
+    let ran = run(&[&["import", &likes, "--data", &data], &flags[..]].concat());
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    let server = Server::start(Path::new(&data), &[]);
+    let answer = server.get("/api/v2/events?lastEventId=1");
+    assert!(answer.contains("bad_cursor"), "{answer}");
+    let count = server.get("/api/v2/likes/count?targetType=POST&targetId=1");
+    assert!(count.contains("\"count\":1"), "{count}");
+}
+
+#[test]
 fn standard_input_is_read() {
     let dir = tempfile::tempdir().unwrap();
     let data = path(dir.path(), "data");

@@ -16,6 +16,7 @@ use fjall::config::{BlockSizePolicy, BloomConstructionPolicy, FilterPolicy, Filt
 use fjall::{Database, Guard, Keyspace, KeyspaceCreateOptions, Readable, Slice, Snapshot};
 
 use super::key::Key;
+use super::log;
 use super::names::{sync_dir, sync_dirs};
 
 /// Bytes of a block before compression: the unit of reading.
@@ -49,6 +50,16 @@ impl Run<'_> {
 pub struct BaseSnapshot {
     snapshot: Snapshot,
     keyspace: Keyspace,
+}
+
+/// Whether an error means that there is no room.
+pub fn is_full(error: &fjall::Error) -> bool {
+    match error {
+        fjall::Error::Io(error) | fjall::Error::Storage(fjall::LsmError::Io(error)) => {
+            log::is_full(error)
+        }
+        _ => false,
+    }
 }
 
 fn store_error(error: impl std::fmt::Display) -> ReadError {

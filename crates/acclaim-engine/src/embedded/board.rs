@@ -152,6 +152,36 @@ fn target_ref((kind, target_type): BoardKey, id: &Id) -> TargetRef {
     }
 }
 
+/// A board that is made of all targets of its kind and type in one go.
+#[derive(Default)]
+pub struct NewBoard {
+    board: Board,
+    /// The candidates, and some who were.
+    records: FastMap<Id, TargetRecord, FixedState>,
+}
+
+impl NewBoard {
+    /// Offers a target. Each is offered once.
+    pub fn offer(&mut self, id: Id, record: TargetRecord, now: Rev) {
+        let before = self.board.candidates.len();
+        self.board.offer(&id, &record, now);
+        if self.board.candidates.len() > before {
+            self.records.insert(id, record);
+        }
+        if self.board.candidates.len() > MAX_CANDIDATES {
+            let records = &self.records;
+            self.board.trim(now, |id| records.get(id).cloned());
+            let candidates = &self.board.candidates;
+            self.records.retain(|id, _| candidates.contains_key(id));
+        }
+    }
+
+    /// Its record.
+    pub fn encode(&self) -> Vec<u8> {
+        self.board.encode()
+    }
+}
+
 impl Board {
     fn offer(&mut self, id: &Id, record: &TargetRecord, now: Rev) {
         if let Some(known) = self.candidates.get_mut(id) {

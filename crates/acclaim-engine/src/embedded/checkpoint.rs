@@ -17,10 +17,9 @@ use acclaim_core::limits::IDEMPOTENCY_SECONDS;
 use acclaim_core::{ReadError, Rev};
 use tracing::{debug, error, warn};
 
-use super::base::Run;
+use super::base::{self, Run};
 use super::delta::{Delta, EdgeCell};
 use super::key::{DailyRef, EdgeRef, Key, KindNo, TypeNo, UserRef, board_key, tag};
-use super::log::is_full;
 use super::names::sync_dir;
 use super::notes::{self, Answer, Mark, name};
 use super::open::LOG_DIR;
@@ -61,13 +60,9 @@ pub enum CheckpointError {
 
 impl From<fjall::Error> for CheckpointError {
     fn from(error: fjall::Error) -> Self {
-        match &error {
-            fjall::Error::Io(io) | fjall::Error::Storage(fjall::LsmError::Io(io))
-                if is_full(io) =>
-            {
-                Self::Full
-            }
-            _ => Self::Store(error),
+        match base::is_full(&error) {
+            true => Self::Full,
+            false => Self::Store(error),
         }
     }
 }

@@ -70,6 +70,11 @@ pub fn put_newest_first(out: &mut Vec<u8>, rev: Rev) {
     out.extend_from_slice(&(!rev.0).to_be_bytes()[1..]);
 }
 
+/// Appends a rev in seven bytes. They hold 2^56.
+pub fn put_rev(out: &mut Vec<u8>, rev: Rev) {
+    out.extend_from_slice(&rev.0.to_be_bytes()[1..]);
+}
+
 /// Reads what the functions above wrote.
 #[derive(Clone, Copy, Debug)]
 pub struct Reader<'a>(pub &'a [u8]);
@@ -135,6 +140,30 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// An id of [`put_id`], passed over: its bytes.
+    pub fn id_bytes(&mut self) -> Result<&'a [u8], Damaged> {
+        let all = self.0;
+        match self.byte()? {
+            length @ 1..=8 => {
+                self.bytes(usize::from(length))?;
+            }
+            TEXT => {
+                let end = self.0.iter().position(|byte| *byte == TEXT_END);
+                self.bytes(end.ok_or(Damaged("a text has no end"))? + 1)?;
+            }
+            _ => return Err(Damaged("an id has an unknown form")),
+        }
+        Ok(&all[..all.len() - self.0.len()])
+    }
+
+    /// A rev of [`put_rev`].
+    pub fn rev(&mut self) -> Result<Rev, Damaged> {
+        let bytes = self.bytes(7)?;
+        Ok(Rev(bytes
+            .iter()
+            .fold(0, |n: u64, byte| n << 8 | u64::from(*byte))))
+    }
+
     /// A type of [`put_type`].
     pub fn type_number(&mut self) -> Result<u16, Damaged> {
         let first = u16::from(self.byte()?);
@@ -186,6 +215,8 @@ mod tests {
             let mut reader = Reader(&bytes);
             prop_assert_eq!(reader.id(), Ok(id));
             prop_assert!(reader.is_empty());
+            let more = [&bytes[..], &[1, 2]].concat();
+            prop_assert_eq!(Reader(&more).id_bytes(), Ok(&bytes[..]));
         }
 
         #[test]
@@ -204,12 +235,16 @@ mod tests {
             let rev = |n| { let mut out = Vec::new(); put_newest_first(&mut out, Rev(n)); out };
             prop_assert_eq!(y.cmp(&x), rev(x).cmp(&rev(y)));
             prop_assert_eq!(Reader(&rev(x)).newest_first(), Ok(Rev(x)));
+            let mut plain = Vec::new();
+            put_rev(&mut plain, Rev(x));
+            prop_assert_eq!(Reader(&plain).rev(), Ok(Rev(x)));
         }
 
         #[test]
         fn nonsense_is_an_error_not_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..40)) {
             let mut reader = Reader(&bytes);
             while !reader.is_empty() {
+                let _ = reader.clone().id_bytes();
                 if reader.id().is_err() && reader.varint().is_err() { break; }
             }
         }

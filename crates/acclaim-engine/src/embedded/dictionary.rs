@@ -72,6 +72,17 @@ impl Dictionary {
         Ok((dictionary, new))
     }
 
+    /// The dictionary of a store without one.
+    #[cfg(test)]
+    pub fn numbered(kinds: &Kinds) -> Self {
+        let mut dictionary = Self::default();
+        for (number, (id, _)) in kinds.iter().enumerate() {
+            dictionary.kind_numbers.push(number as KindNo);
+            dictionary.kind_ids.insert(number as KindNo, id);
+        }
+        dictionary
+    }
+
     fn push_type(&mut self, target_type: TargetType) -> TypeNo {
         let number = self.type_names.len() as TypeNo;
         self.type_numbers.insert(target_type.clone(), number);

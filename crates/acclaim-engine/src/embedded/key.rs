@@ -96,9 +96,14 @@ impl EdgeRef {
 
     /// Where its state lies.
     pub fn key(&self) -> Key {
-        let mut key = self.user_ref().edges_prefix();
-        put_type(&mut key, self.target_type);
-        put_id(&mut key, &self.target);
+        let mut key = Vec::with_capacity(32);
+        put_edge_key(
+            &mut key,
+            self.kind,
+            &self.user,
+            self.target_type,
+            &self.target,
+        );
         key
     }
 
@@ -161,6 +166,103 @@ impl EdgeRef {
             },
             rev,
         ))
+    }
+}
+
+/// Appends where the state of an edge lies.
+pub fn put_edge_key(key: &mut Key, kind: KindNo, user: &Id, target_type: TypeNo, target: &Id) {
+    key.extend_from_slice(&[tag::EDGE, kind]);
+    put_id(key, user);
+    put_type(key, target_type);
+    put_id(key, target);
+}
+
+/// An edge as the bytes of its parts: one of its keys can be made of another without reading ids.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EdgeBytes<'a> {
+    /// The kind.
+    pub kind: KindNo,
+    /// The user's id.
+    pub user: &'a [u8],
+    /// The target's type.
+    pub target_type: TypeNo,
+    /// The target's id.
+    pub target: &'a [u8],
+}
+
+impl<'a> EdgeBytes<'a> {
+    /// Takes a key of [`EdgeRef::key`] apart.
+    pub fn of_key(key: &'a [u8]) -> Result<Self, Damaged> {
+        let mut reader = after_tag(key, tag::EDGE)?;
+        Ok(Self {
+            kind: reader.byte()?,
+            user: reader.id_bytes()?,
+            target_type: reader.type_number()?,
+            target: reader.id_bytes()?,
+        })
+    }
+
+    /// Takes a key of [`EdgeRef::target_list_key`] apart.
+    pub fn of_target_list_key(key: &'a [u8]) -> Result<(Self, Rev), Damaged> {
+        let mut reader = after_tag(key, tag::TARGET_LIST)?;
+        let kind = reader.byte()?;
+        let (target_type, target) = (reader.type_number()?, reader.id_bytes()?);
+        let (rev, user) = (reader.newest_first()?, reader.id_bytes()?);
+        let edge = Self {
+            kind,
+            user,
+            target_type,
+            target,
+        };
+        Ok((edge, rev))
+    }
+
+    /// Appends [`EdgeRef::key`], of another kind if need be.
+    pub fn put_key(&self, kind: KindNo, key: &mut Key) {
+        key.extend_from_slice(&[tag::EDGE, kind]);
+        key.extend_from_slice(self.user);
+        put_type(key, self.target_type);
+        key.extend_from_slice(self.target);
+    }
+
+    /// Appends [`EdgeRef::target_list_key`].
+    pub fn put_target_list_key(&self, rev: Rev, key: &mut Key) {
+        key.extend_from_slice(&[tag::TARGET_LIST, self.kind]);
+        put_type(key, self.target_type);
+        key.extend_from_slice(self.target);
+        put_newest_first(key, rev);
+        key.extend_from_slice(self.user);
+    }
+
+    /// Appends [`EdgeRef::user_list_key`].
+    pub fn put_user_list_key(&self, rev: Rev, key: &mut Key) {
+        key.extend_from_slice(&[tag::USER_LIST, self.kind]);
+        key.extend_from_slice(self.user);
+        put_type(key, self.target_type);
+        put_newest_first(key, rev);
+        key.extend_from_slice(self.target);
+    }
+
+    /// Appends [`TargetRef::key`].
+    pub fn put_target_key(&self, key: &mut Key) {
+        key.extend_from_slice(&[tag::TARGET, self.kind]);
+        put_type(key, self.target_type);
+        key.extend_from_slice(self.target);
+    }
+
+    /// Appends [`UserRef::key`].
+    pub fn put_user_key(&self, key: &mut Key) {
+        key.extend_from_slice(&[tag::USER, self.kind]);
+        key.extend_from_slice(self.user);
+    }
+
+    /// The edge back, between two users.
+    pub fn back(&self) -> Self {
+        Self {
+            user: self.target,
+            target: self.user,
+            ..*self
+        }
     }
 }
 
@@ -320,6 +422,15 @@ mod tests {
             let daily = DailyRef { kind, target_type: (!all).then_some(target_type), day };
             prop_assert_eq!(DailyRef::from_key(&daily.key()), Ok(daily));
             prop_assert!(edge.key().starts_with(&edge.user_ref().edges_prefix()));
+            let (key, list_key) = (edge.key(), edge.target_list_key(rev));
+            let bytes = EdgeBytes::of_key(&key).unwrap();
+            prop_assert_eq!(EdgeBytes::of_target_list_key(&list_key), Ok((bytes, rev)));
+            let made = |put: &dyn Fn(&mut Key)| { let mut key = Key::new(); put(&mut key); key };
+            prop_assert_eq!(made(&|key| bytes.put_key(kind, key)), edge.key());
+            prop_assert_eq!(made(&|key| bytes.put_target_list_key(rev, key)), list_key);
+            prop_assert_eq!(made(&|key| bytes.put_user_list_key(rev, key)), edge.user_list_key(rev));
+            prop_assert_eq!(made(&|key| bytes.put_target_key(key)), edge.target_ref().key());
+            prop_assert_eq!(made(&|key| bytes.put_user_key(key)), edge.user_ref().key());
         }
     }
 }

@@ -108,7 +108,7 @@ pub struct Lane {
     log: LogWriter,
     checkpoints: Sender<Sealed>,
     seal_wanted: bool,
-    /// Kinds that are new to this store; the first commit writes their numbers.
+    /// Kinds that are new to this store; the first commit that says anything writes their numbers.
     new_names: Vec<NewName>,
     /// The runtime that the callers run on, if the engine was opened on one.
     runtime: Option<Handle>,
@@ -189,12 +189,16 @@ impl Lane {
             answers.push((call.answer, reply, keep));
         }
         self.shared.metrics.commit_ops.observe(ops as f64);
-        if let Err(failed) = self.make_durable(&work) {
-            fail_all(answers, &failed);
-            return;
+        // Names alone are no reason for a commit: they wait for the first that has more to say.
+        let only_names = work.entries().len() == self.new_names.len();
+        if !only_names {
+            if let Err(failed) = self.make_durable(&work) {
+                fail_all(answers, &failed);
+                return;
+            }
+            self.new_names.clear();
+            self.publish(work);
         }
-        self.new_names.clear();
-        self.publish(work);
         failpoint::hit(failpoint::COMMIT_BEFORE_ANSWER);
         self.deliver(answers);
     }

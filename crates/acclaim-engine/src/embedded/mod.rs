@@ -11,6 +11,7 @@ mod admin;
 mod backup;
 mod base;
 mod board;
+mod bulk;
 mod check;
 mod checkpoint;
 mod codec;
@@ -58,6 +59,7 @@ use metrics::Metrics;
 use shared::{Gate, Shared};
 
 pub use backup::{BackupError, BackupSummary, restore};
+pub use bulk::{BulkError, BulkLoad, Loaded};
 pub use open::OpenError;
 pub use options::Options;
 

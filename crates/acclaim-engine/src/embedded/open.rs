@@ -37,6 +37,8 @@ use super::workspace::Outlet;
 pub const LOG_DIR: &str = "log";
 /// The directory of the tables inside the data directory.
 pub const BASE_DIR: &str = "base";
+/// Tables of a bulk load that was given up, on their way out.
+pub const DISCARDED_DIR: &str = "base.discarded";
 /// The manifest's file.
 pub const MANIFEST_FILE: &str = "manifest.json";
 const LOCK_FILE: &str = "lock";
@@ -187,6 +189,7 @@ pub fn open(dir: &Path, kinds: &Kinds, options: &Options) -> Result<Opened, Open
         make_dir(&path).map_err(|error| place.io(&path, error))?;
     }
     let lock = lock(&place)?;
+    remove_discarded(&place)?;
     let manifest = manifest(&place)?;
     let base =
         Base::open(&dir.join(BASE_DIR), options.cache_bytes).map_err(|error| OpenError::Base {
@@ -272,6 +275,14 @@ fn lock(place: &Place<'_>) -> Result<File, OpenError> {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(OpenError::Locked { dir: place.dir() }),
         Err(TryLockError::Error(error)) => Err(place.io(&path, error)),
+    }
+}
+
+fn remove_discarded(place: &Place<'_>) -> Result<(), OpenError> {
+    let path = place.dir.join(DISCARDED_DIR);
+    match std::fs::remove_dir_all(&path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(place.io(&path, error)),
+        _ => Ok(()),
     }
 }
 

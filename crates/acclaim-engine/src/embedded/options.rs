@@ -27,6 +27,8 @@ pub struct Options {
     /// Bytes of the texts of import jobs, all of them together, unpacked. One longer than that is
     /// refused for good, one that only finds no room is refused until another job is done.
     pub spool_max_bytes: u64,
+    /// Bytes of memory in which a bulk load sorts; what does not fit is sorted in files.
+    pub bulk_memory_bytes: usize,
     /// Open anyway when the log lost commits that were acknowledged, and go on without them.
     pub accept_loss: bool,
 }
@@ -45,6 +47,7 @@ impl Default for Options {
             jobs_max_queued: 100,
             job_step_edges: 1_000,
             spool_max_bytes: 4 << 30,
+            bulk_memory_bytes: 256 << 20,
             accept_loss: false,
         }
     }

@@ -177,8 +177,14 @@ impl Journal for EmbeddedEngine {
         after: Rev,
         max_events: usize,
     ) -> Result<Vec<Event>, JournalError> {
-        if after >= self.journal_end() {
+        let end = self.journal_end();
+        if after >= end {
             return Ok(Vec::new());
+        }
+        if self.shared.segments.read().is_empty() {
+            // What there is came by a bulk load, of which there are no events.
+            let (asked, oldest) = (after.0, end.0);
+            return Err(JournalError::Trimmed { asked, oldest });
         }
         let reader = LogReader::new(self.shared.segments.clone());
         let dictionary = self.shared.dictionary.load_full();

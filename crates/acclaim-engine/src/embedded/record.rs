@@ -3,7 +3,7 @@
 //! Each is absolute, never a difference, so a record may be written twice. Each has an encoding and
 //! a decoding that tests hold against each other.
 
-use acclaim_core::days::{Days, Run};
+use acclaim_core::days::{Days, REMEMBERED_DAYS, Run};
 use acclaim_core::pulse::{Pulse, Span, Step};
 use acclaim_core::{EdgeState, Rev};
 use smallvec::SmallVec;
@@ -42,6 +42,18 @@ pub struct TargetRecord {
     pub rev: Rev,
     /// Its recent transitions.
     pub pulse: Pulse,
+}
+
+/// Counts a transition of an edge to active, or away from it.
+pub fn step(number: u64, up: bool) -> Result<u64, Damaged> {
+    let next = if up {
+        number.checked_add(1)
+    } else {
+        number.checked_sub(1)
+    };
+    next.ok_or(Damaged(
+        "a count would fall below zero; run `acclaim check`",
+    ))
 }
 
 impl TargetRecord {
@@ -173,6 +185,23 @@ impl UserRecord {
         &mut self.types[place]
     }
 
+    /// Counts a transition of one of the user's edges. `is_new` says that the edge never existed
+    /// before.
+    pub fn change(
+        &mut self,
+        target_type: TypeNo,
+        is_new: bool,
+        active: bool,
+    ) -> Result<(), Damaged> {
+        if is_new {
+            self.edges += 1;
+            self.indexed |= self.edges > INDEX_USERS_ABOVE_EDGES;
+        }
+        let given = &mut self.of_type(target_type).given;
+        *given = step(*given, active)?;
+        Ok(())
+    }
+
     /// Marks a day as active under a type. Answers whether it is the user's first transition of
     /// that day under the type, and of all.
     pub fn mark_day(&mut self, target_type: TypeNo, day: u32, today: u32) -> (bool, bool) {
@@ -251,6 +280,18 @@ fn days(reader: &mut Reader<'_>) -> Result<Days, Damaged> {
     Ok(Days::from_runs(runs))
 }
 
+/// The day under which a transition that left an edge at `rev` counts; `None` where that is too long
+/// before its place in the journal to be remembered.
+pub fn counted_day(rev: Rev, seq: Rev) -> Option<u32> {
+    let day = rev.day();
+    is_remembered(day, seq).then_some(day)
+}
+
+/// Whether a day is not too long ago to be remembered.
+pub fn is_remembered(day: u32, now: Rev) -> bool {
+    day + REMEMBERED_DAYS > now.day()
+}
+
 /// One day's numbers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DailyRecord {
@@ -263,6 +304,13 @@ pub struct DailyRecord {
 }
 
 impl DailyRecord {
+    /// Counts a transition; `first` says that it is its user's first of the day.
+    pub fn change(&mut self, active: bool, first: bool) {
+        self.set += u64::from(active);
+        self.unset += u64::from(!active);
+        self.users += u64::from(first);
+    }
+
     /// Its bytes.
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(12);

@@ -18,7 +18,8 @@ use tokio::fs::File;
 use tokio::io::AsyncWriteExt;
 use tracing::{info, warn};
 
-use super::log::{is_full, sync_dir};
+use super::log::is_full;
+use super::names::sync_dir;
 
 /// The directory of the texts inside the data directory.
 const SPOOL_DIR: &str = "spool";

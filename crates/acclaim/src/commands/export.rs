@@ -45,7 +45,7 @@ impl From<ExportFormat> for Format {
 }
 
 async fn from_store(store: &Store, args: &ExportArgs, out: &mut impl Write) -> anyhow::Result<()> {
-    let kind = store.kind(&args.kind)?;
+    let kind = crate::store::find_kind(store.engine.kinds(), &args.kind)?;
     let writer = Writer::new(args.format.into(), store.engine.kinds());
     out.write_all(writer.header().as_bytes())?;
     let mut text = String::new();

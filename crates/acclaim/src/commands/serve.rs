@@ -8,12 +8,12 @@ use acclaim_http::{App, allowed_without_auth};
 use anyhow::Context as _;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::cli::ServeArgs;
 use crate::config::{Config, Server, load};
 use crate::control::Control;
 use crate::output::{Outcome, say};
+use crate::stop::Stop;
 use crate::{logs, store};
 
 /// How long what is still running after the store is closed may hold the process up.
@@ -87,28 +87,5 @@ async fn asked(control: Option<&Control>, engine: &Arc<acclaim_engine::embedded:
     match control {
         Some(control) => control.serve(Arc::clone(engine)).await,
         None => std::future::pending().await,
-    }
-}
-
-/// The signals that end the server.
-struct Stop {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Stop {
-    fn listen() -> std::io::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-        })
-    }
-
-    async fn wait(mut self) {
-        let name = tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
-        };
-        tracing::info!("{name}: stopping");
     }
 }

@@ -287,6 +287,11 @@ fn engine() -> Vec<Key> {
             Bytes(0..=1 << 50),
             "The texts of imports that wait as jobs, all of them together, unpacked. 0 takes none; a streamed import needs none."
         ),
+        integer!(
+            engine.bulk_memory_bytes,
+            Bytes(16 << 20..=1 << 36),
+            "Memory in which `acclaim import` sorts what it loads into an empty directory; what does not fit is sorted in files."
+        ),
         switch!(
             engine.accept_loss,
             "Open anyway when the log lost commits that were acknowledged, and go on without them. Flag `--accept-loss`."

@@ -22,10 +22,10 @@ use crate::world::World;
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// A file system in memory, gone when it is dropped.
-struct SmallDisk(PathBuf);
+pub struct SmallDisk(pub PathBuf);
 
 impl SmallDisk {
-    fn mount(at: PathBuf) -> Option<Self> {
+    pub fn mount(at: PathBuf) -> Option<Self> {
         fs::create_dir(&at).unwrap();
         let mount = Command::new("mount")
             .args(["-t", "tmpfs", "-o", "size=64m", "acclaim-test"])
@@ -34,6 +34,11 @@ impl SmallDisk {
         mount
             .is_ok_and(|mount| mount.status.success())
             .then_some(Self(at))
+    }
+
+    /// Takes this much room.
+    pub fn take(&self, bytes: usize) {
+        fs::write(self.0.join("filler"), vec![1; bytes]).unwrap();
     }
 
     /// Takes all the room there is.
@@ -45,7 +50,7 @@ impl SmallDisk {
         }
     }
 
-    fn free(&self) {
+    pub fn free(&self) {
         fs::remove_file(self.0.join("filler")).unwrap();
     }
 }
@@ -184,6 +189,6 @@ async fn writes_go_on(server: &Server) {
     clippy::print_stderr,
     reason = "whoever reads the output must know what was not tested"
 )]
-fn skipped() {
+pub fn skipped() {
     eprintln!("no right to mount a small file system: the full disk was not tested");
 }

@@ -14,6 +14,7 @@
     reason = "a panic is how a test fails"
 )]
 
+mod bulk;
 mod client;
 mod damage;
 #[cfg(feature = "failpoints")]

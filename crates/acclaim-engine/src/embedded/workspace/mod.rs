@@ -15,22 +15,19 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use acclaim_core::edge::{self, Change};
-use acclaim_core::{
-    Action, EdgeState, Id, Op, ReadError, Rev, TargetType, Transition, days::REMEMBERED_DAYS,
-};
+use acclaim_core::{Action, EdgeState, Id, Op, ReadError, Rev, TargetType, Transition};
 use foldhash::fast::FixedState;
 use hashbrown::HashMap as FastMap;
 use indexmap::IndexMap;
 use smallvec::SmallVec;
 
 use crate::embedded::board::Boards;
-use crate::embedded::codec::Damaged;
 use crate::embedded::daily::DailyBook;
 use crate::embedded::delta::{EdgeChange, TypedId};
 use crate::embedded::dictionary::Dictionary;
 use crate::embedded::key::{DailyRef, EdgeRef, Key, KindNo, TargetRef, TypeNo, UserRef};
 use crate::embedded::log::{ChangeEntry, Entry};
-use crate::embedded::record::{DailyRecord, INDEX_USERS_ABOVE_EDGES, TargetRecord, UserRecord};
+use crate::embedded::record::{DailyRecord, TargetRecord, UserRecord, counted_day, step};
 use crate::embedded::view::View;
 
 const HASH: FixedState = FixedState::with_seed(0x0C0_FFEE);
@@ -294,12 +291,7 @@ impl<'a> Workspace<'a> {
         record.pulse.record(after.rev, after.active, seq);
         let count = record.count;
         let record = &mut self.users[user].record;
-        if before.rev == Rev::ZERO {
-            record.edges += 1;
-            record.indexed |= record.edges > INDEX_USERS_ABOVE_EDGES;
-        }
-        let given = &mut record.of_type(edge.target_type).given;
-        *given = step(*given, after.active)?;
+        record.change(edge.target_type, before.rev == Rev::ZERO, after.active)?;
         self.mark_day(edge.kind, edge.target_type, user, after, seq);
         self.last_seq = seq;
         Ok(count)
@@ -338,12 +330,11 @@ impl<'a> Workspace<'a> {
         after: EdgeState,
         seq: Rev,
     ) {
-        let (day, today) = (after.rev.day(), seq.day());
-        if day + REMEMBERED_DAYS <= today {
+        let Some(day) = counted_day(after.rev, seq) else {
             return;
-        }
+        };
         let record = &mut self.users[user].record;
-        let (first_of_type, first_of_all) = record.mark_day(target_type, day, today);
+        let (first_of_type, first_of_all) = record.mark_day(target_type, day, seq.day());
         for (of_type, first) in [(Some(target_type), first_of_type), (None, first_of_all)] {
             let numbers = self
                 .daily
@@ -353,9 +344,7 @@ impl<'a> Workspace<'a> {
                     day,
                 })
                 .or_default();
-            numbers.set += u64::from(after.active);
-            numbers.unset += u64::from(!after.active);
-            numbers.users += u64::from(first);
+            numbers.change(after.active, first);
         }
     }
 }
@@ -369,15 +358,6 @@ impl TargetWork {
             users: Vec::new(),
         }
     }
-}
-
-fn step(number: u64, up: bool) -> Result<u64, ReadError> {
-    let next = if up {
-        number.checked_add(1)
-    } else {
-        number.checked_sub(1)
-    };
-    next.ok_or_else(|| Damaged("a count would fall below zero; run `acclaim check`").into())
 }
 
 fn entry_of(edge: EdgeRef, change: &Change, count: u64, op: &Op) -> ChangeEntry {

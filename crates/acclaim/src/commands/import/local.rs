@@ -1,26 +1,21 @@
 //! Import into a data directory: the engine in this process, large batches, several under way.
 
 use std::path::Path;
-use std::sync::Arc;
 
-use acclaim_core::port::{Clock, Write, Writes as _};
-use acclaim_core::transfer::{Decoded, Decoder, Defaults, Summary};
-use acclaim_core::{Engine as _, Kinds};
+use acclaim_core::Engine as _;
+use acclaim_core::port::{Write, Writes as _};
+use acclaim_core::transfer::{Decoded, Defaults, Summary};
 use anyhow::Context as _;
 use futures::StreamExt as _;
 use futures::stream::FuturesOrdered;
-use tokio::sync::mpsc;
 
 use crate::store::Store;
 
 use super::progress::Progress;
+use super::reader;
 use super::rejects::Rejects;
 use super::source::Source;
 
-/// Edges that are written together.
-const BATCH_OPS: usize = 5_000;
-/// Batches that wait to be written.
-const BATCHES_WAITING: usize = 4;
 /// Batches being written.
 const BATCHES_IN_FLIGHT: usize = 4;
 
@@ -33,15 +28,8 @@ pub(super) async fn import(
     let source = Source::open(path)?;
     let mut rejects = Rejects::of(path)?;
     let mut progress = Progress::of(&source)?;
-    let (sender, mut batches) = mpsc::channel(BATCHES_WAITING);
-    let reader = Reader {
-        source,
-        kinds: store.engine.kinds().clone(),
-        defaults: defaults.clone(),
-        clock: Arc::clone(&store.clock),
-        batches: sender,
-    };
-    let reading = tokio::task::spawn_blocking(move || reader.run());
+    let kinds = store.engine.kinds();
+    let (mut batches, reading) = reader::read(source, kinds, defaults, &store.clock);
 
     let mut summary = Summary::default();
     let mut writes = FuturesOrdered::new();
@@ -70,46 +58,4 @@ pub(super) async fn import(
     drop(progress);
     rejects.finish()?;
     Ok(summary)
-}
-
-/// Reads a source in a thread of its own.
-struct Reader {
-    source: Source,
-    kinds: Kinds,
-    defaults: Defaults,
-    clock: Arc<dyn Clock>,
-    batches: mpsc::Sender<Decoded>,
-}
-
-impl Reader {
-    fn run(mut self) -> anyhow::Result<()> {
-        let mut decoder = Decoder::new(self.source.format, &self.kinds, self.defaults.clone());
-        let mut batch = Decoded::default();
-        loop {
-            let piece = self.source.piece()?;
-            if piece.is_empty() {
-                break;
-            }
-            let length = piece.len();
-            decoder.decode(piece, self.clock.now(), &mut batch)?;
-            self.source.consume(length);
-            if batch.ops.len() + batch.rejections.len() >= BATCH_OPS && !self.send(&mut batch) {
-                return Ok(());
-            }
-        }
-        decoder.finish(self.clock.now(), &mut batch)?;
-        self.send(&mut batch);
-        Ok(())
-    }
-
-    /// False when nobody takes batches any more; whoever stopped has the reason.
-    fn send(&self, batch: &mut Decoded) -> bool {
-        let room = Vec::with_capacity(batch.ops.len());
-        let next = Decoded {
-            ops: room,
-            rejections: Vec::new(),
-        };
-        let batch = std::mem::replace(batch, next);
-        self.batches.blocking_send(batch).is_ok()
-    }
 }

@@ -2,9 +2,14 @@
 //!
 //! One thread reads and takes lines apart while the batches before are being written. Lines go in
 //! their order, so of two lines about one edge the first decides.
+//!
+//! A directory whose store never had a commit is filled by a bulk load, which is faster and takes all
+//! files or none; any other, and a server, batch by batch.
 
+mod bulk;
 mod local;
 mod progress;
+mod reader;
 mod rejects;
 mod remote;
 mod source;
@@ -12,10 +17,11 @@ mod source;
 use std::path::Path;
 
 use acclaim_core::TargetType;
-use acclaim_core::transfer::Summary;
+use acclaim_core::transfer::{Defaults, Summary};
 use anyhow::Context as _;
 
 use crate::cli::ImportArgs;
+use crate::config::Config;
 use crate::output::{Outcome, note, say};
 use crate::store::{self, Store};
 
@@ -31,9 +37,7 @@ pub fn run(args: &ImportArgs, file: Option<&Path>) -> anyhow::Result<Outcome> {
         Some(url) => runtime.block_on(into_server(url, args)),
         None => {
             let loaded = super::load_with_data(file, args.place.data.as_deref())?;
-            let store = store::open(&loaded.config)?;
-            let import = async |store: &Store| into_store(store, args, target_type).await;
-            runtime.block_on(store.close_after(import))
+            runtime.block_on(into_directory(&loaded.config, args, target_type))
         }
     };
     // After an error the reading thread may still wait for standard input, which may never end.
@@ -48,19 +52,36 @@ pub fn run(args: &ImportArgs, file: Option<&Path>) -> anyhow::Result<Outcome> {
     })
 }
 
-async fn into_store(
-    store: &Store,
+async fn into_directory(
+    config: &Config,
     args: &ImportArgs,
     target_type: Option<TargetType>,
 ) -> anyhow::Result<Summary> {
-    let kind = args.kind.as_deref().map(|name| store.kind(name));
-    let defaults = acclaim_core::transfer::Defaults {
+    let kinds = config.kinds()?;
+    let kind = args
+        .kind
+        .as_deref()
+        .map(|name| store::find_kind(&kinds, name));
+    let defaults = Defaults {
         kind: kind.transpose().context("--kind")?,
         target_type,
     };
+    if let Some(load) = store::begin_load(config)? {
+        return bulk::import(load, &kinds, &args.files, &defaults).await;
+    }
+    let store = store::open(config)?;
+    let import = async |store: &Store| into_store(store, args, &defaults).await;
+    store.close_after(import).await
+}
+
+async fn into_store(
+    store: &Store,
+    args: &ImportArgs,
+    defaults: &Defaults,
+) -> anyhow::Result<Summary> {
     let mut sum = Summary::default();
     for path in &args.files {
-        let summary = local::import(store, path, &defaults).await;
+        let summary = local::import(store, path, defaults).await;
         sum.add(finish(path, summary)?);
     }
     Ok(sum)

@@ -24,7 +24,16 @@ pub(super) struct Progress {
 
 impl Progress {
     pub(super) fn of(source: &Source) -> anyhow::Result<Self> {
-        let (bar, template) = match source.size {
+        Self::new(source.size, Arc::clone(&source.position))
+    }
+
+    /// The bar of what is written after all sources were read.
+    pub(super) fn of_writing() -> anyhow::Result<Self> {
+        Self::new(Some(0), Arc::default())
+    }
+
+    fn new(size: Option<u64>, position: Arc<AtomicU64>) -> anyhow::Result<Self> {
+        let (bar, template) = match size {
             Some(size) => (ProgressBar::new(size), KNOWN_SIZE),
             None => (ProgressBar::new_spinner(), UNKNOWN_SIZE),
         };
@@ -32,11 +41,22 @@ impl Progress {
         let now = Instant::now();
         Ok(Self {
             bar,
-            position: Arc::clone(&source.position),
+            position,
             started: now,
             lines: 0,
             drawn: now,
         })
+    }
+
+    /// So much is written, of so much.
+    pub(super) fn write(&mut self, done: u64, of: u64) {
+        if self.drawn.elapsed() < REDRAW {
+            return;
+        }
+        self.drawn = Instant::now();
+        self.bar.set_length(of);
+        self.bar.set_message("writing the tables");
+        self.bar.set_position(done);
     }
 
     /// More lines are done.
