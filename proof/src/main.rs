@@ -1,6 +1,9 @@
 //! `cargo run -p acclaim-proof`: plants every bug, one after the other, and says whether it was
 //! caught.
-#![allow(clippy::print_stdout, reason = "it is a command, and this is its output")]
+#![allow(
+    clippy::print_stdout,
+    reason = "it is a command, and this is its output"
+)]
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -27,7 +30,9 @@ struct Arguments {
 
 fn main() -> anyhow::Result<ExitCode> {
     let arguments = Arguments::parse();
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize()?;
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("..")
+        .canonicalize()?;
     let mut bugs = bug::all(&bug::folder())?;
     bugs.retain(|bug| {
         let names = &arguments.names;
@@ -49,7 +54,10 @@ fn main() -> anyhow::Result<ExitCode> {
             .unwrap_or_else(|error| Verdict::Unproven(format!("{error:#}")));
         not_caught += usize::from(!verdict.is_caught());
         let seconds = started.elapsed().as_secs();
-        println!("{}: {verdict} ({seconds} s)\n    {}\n    {}", bug.name, bug.breaks, bug.test);
+        println!(
+            "{}: {verdict} ({seconds} s)\n    {}\n    {}",
+            bug.name, bug.breaks, bug.test
+        );
     }
     println!("{} of {} caught", bugs.len() - not_caught, bugs.len());
     Ok(if not_caught == 0 && !bugs.is_empty() {

@@ -154,10 +154,7 @@ fn read_in_background(child: &mut Child) -> std::thread::JoinHandle<String> {
 }
 
 /// Waits for the child; `None` when it took too long and was ended.
-fn wait(
-    child: &mut Child,
-    limit: Duration,
-) -> anyhow::Result<Option<std::process::ExitStatus>> {
+fn wait(child: &mut Child, limit: Duration) -> anyhow::Result<Option<std::process::ExitStatus>> {
     let started = Instant::now();
     loop {
         if let Some(status) = child.try_wait()? {

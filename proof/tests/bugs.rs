@@ -34,7 +34,11 @@ fn every_bug_says_what_it_breaks_and_no_two_are_the_same() {
     let bugs = all(&folder()).unwrap();
     let mut seen = BTreeSet::new();
     for bug in &bugs {
-        assert!(bug.breaks.ends_with('.') && bug.breaks.len() > 20, "{}", bug.name);
+        assert!(
+            bug.breaks.ends_with('.') && bug.breaks.len() > 20,
+            "{}",
+            bug.name
+        );
         let edits: Vec<_> = bug
             .edits
             .iter()

@@ -44,6 +44,9 @@ impl Run<'_> {
     }
 }
 
+/// A record as it is read: its key and its value.
+pub type Stored = Result<(Slice, Slice), ReadError>;
+
 /// The base as it was when the snapshot was taken.
 pub struct BaseSnapshot {
     snapshot: Snapshot,
@@ -52,6 +55,11 @@ pub struct BaseSnapshot {
 
 fn store_error(error: impl std::fmt::Display) -> ReadError {
     ReadError::Store(error.to_string())
+}
+
+fn read(guard: Guard) -> Stored {
+    looked();
+    guard.into_inner().map_err(store_error)
 }
 
 impl Base {
@@ -114,19 +122,41 @@ impl Base {
     }
 }
 
+/// Counts, in tests, the records that a thread looks at: what a call costs, whatever the time.
+#[cfg(test)]
+pub mod looks {
+    use std::cell::Cell;
+
+    thread_local!(static LOOKS: Cell<u64> = const { Cell::new(0) });
+
+    pub(super) fn add() {
+        LOOKS.set(LOOKS.get() + 1);
+    }
+
+    /// How many records `run` looks at on this thread.
+    pub fn of<T>(run: impl FnOnce() -> T) -> (T, u64) {
+        let before = LOOKS.get();
+        let value = run();
+        (value, LOOKS.get() - before)
+    }
+}
+
+fn looked() {
+    #[cfg(test)]
+    looks::add();
+}
+
 impl BaseSnapshot {
     /// A record.
     pub fn get(&self, key: &[u8]) -> Result<Option<Slice>, ReadError> {
+        looked();
         self.snapshot.get(&self.keyspace, key).map_err(store_error)
     }
 
     /// The records whose keys begin with `prefix`, in key order.
-    pub fn prefix(
-        &self,
-        prefix: &[u8],
-    ) -> impl DoubleEndedIterator<Item = Result<(Slice, Slice), ReadError>> + use<> {
+    pub fn prefix(&self, prefix: &[u8]) -> impl DoubleEndedIterator<Item = Stored> + use<> {
         let found = self.snapshot.prefix(&self.keyspace, prefix);
-        found.map(|guard: Guard| guard.into_inner().map_err(store_error))
+        found.map(read)
     }
 
     /// The records whose keys begin with `prefix` and come after `after`.
@@ -134,7 +164,7 @@ impl BaseSnapshot {
         &self,
         prefix: &[u8],
         after: &[u8],
-    ) -> impl Iterator<Item = Result<(Slice, Slice), ReadError>> + use<> {
+    ) -> impl Iterator<Item = Stored> + use<> {
         let from: Key = if after >= prefix {
             [after, &[0]].concat()
         } else {
@@ -143,7 +173,7 @@ impl BaseSnapshot {
         let prefix = prefix.to_vec();
         self.snapshot
             .range::<Key, _>(&self.keyspace, from..)
-            .map(|guard: Guard| guard.into_inner().map_err(store_error))
+            .map(read)
             .take_while(move |found| match found {
                 Ok((key, _)) => key.starts_with(&prefix),
                 Err(_) => true,

@@ -55,6 +55,7 @@ use metrics::Metrics;
 use shared::{Gate, Shared};
 
 pub use backup::{BackupError, BackupSummary, restore};
+pub use check::CheckProgress;
 pub use open::OpenError;
 pub use options::Options;
 
@@ -105,6 +106,7 @@ impl EmbeddedEngine {
             stopping: watch::Sender::new(false),
             in_flight: Mutex::default(),
             answers: AtomicU64::new(opened.mark.answers),
+            running_job: Mutex::default(),
             disk_full: AtomicBool::new(false),
             running: AtomicBool::new(true),
             checkpointed: Gate::at(opened.mark.number),
