@@ -307,6 +307,9 @@ impl Admin for ModelEngine {
             JobSpec::Recover(kind) => (format!("recover {}", self.kinds.get(*kind).name), 0),
         };
         let mut state = self.state.lock();
+        if let JobSpec::EraseUser(user) = &spec {
+            state.model.forget_user(user);
+        }
         let id = state.jobs.len() as JobId + 1;
         let state_of_job = JobState::Done;
         state.jobs.push(Job {

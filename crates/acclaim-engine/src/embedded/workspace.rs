@@ -19,12 +19,12 @@ use smallvec::SmallVec;
 
 use super::board::Boards;
 use super::codec::Damaged;
-use super::daily::DailyBook;
+use super::daily::{DailyBook, DailyChange};
 use super::delta::{EdgeChange, TypedId};
 use super::dictionary::Dictionary;
 use super::key::{DailyRef, EdgeRef, Key, KindNo, TargetRef, TypeNo, UserRef};
 use super::log::{ChangeEntry, Entry, UserAdjustment};
-use super::record::{DailyRecord, INDEX_USERS_ABOVE_EDGES, TargetRecord, UserRecord};
+use super::record::{INDEX_USERS_ABOVE_EDGES, TargetRecord, UserRecord};
 use super::view::View;
 
 const HASH: FixedState = FixedState::with_seed(0x0C0_FFEE);
@@ -55,7 +55,7 @@ pub struct Workspace<'a> {
     targets: IndexMap<TargetRef, TargetWork, FixedState>,
     edges: FastMap<(usize, Id), usize, FixedState>,
     users: IndexMap<UserRef, UserWork, FixedState>,
-    daily: FastMap<DailyRef, DailyRecord, FixedState>,
+    daily: FastMap<DailyRef, DailyChange, FixedState>,
     notes: HashMap<Key, Option<Vec<u8>>>,
     entries: Vec<Entry>,
     last_seq: Rev,
@@ -225,7 +225,8 @@ impl<'a> Workspace<'a> {
             }
             Entry::ForgetUser(user) => {
                 let place = self.user(user)?;
-                self.users[place].record = UserRecord::default();
+                let record = std::mem::take(&mut self.users[place].record);
+                self.unmark_days(user.kind, &record);
             }
             Entry::AdjustTarget(target, by) => {
                 let work = self.target(target)?;
@@ -435,7 +436,22 @@ impl<'a> Workspace<'a> {
                 .or_default();
             numbers.set += u64::from(after.active);
             numbers.unset += u64::from(!after.active);
-            numbers.users += u64::from(first);
+            numbers.users += i64::from(first);
+        }
+    }
+
+    /// Takes a user who is forgotten out of the days that they were counted on, so that one who
+    /// comes back on the same day is counted once.
+    fn unmark_days(&mut self, kind: KindNo, record: &UserRecord) {
+        for (target_type, days) in record.days() {
+            for day in days.runs().iter().flat_map(|run| run.first..=run.last) {
+                let day = DailyRef {
+                    kind,
+                    target_type,
+                    day,
+                };
+                self.daily.entry(day).or_default().users -= 1;
+            }
         }
     }
 
