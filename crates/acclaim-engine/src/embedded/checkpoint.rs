@@ -373,3 +373,7 @@ fn trim_log(shared: &Shared, number: u64) {
         segments.remove(0);
     }
 }
+
+#[cfg(test)]
+#[path = "checkpoint_tests.rs"]
+mod tests;
