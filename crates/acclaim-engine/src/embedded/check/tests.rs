@@ -230,8 +230,9 @@ async fn recovering_a_target_looks_at_what_it_has_and_no_more() {
         let (recovered, looks) = looks_of_recovery(&engine, 3).await;
         assert_eq!((recovered.count_before, recovered.count_after), (39, 39));
         // An entry costs itself, its edge and its user's record; one user has a list of their own.
-        // The count is looked at before, in between and after.
-        assert_eq!(looks, 39 * 3 + 1 + 3);
+        // Its count is looked at too, unless it is in memory.
+        let edges = 39 * 3 + 1;
+        assert!((edges..=edges + 1).contains(&looks), "{looks}");
     }
     // What lies in memory only costs no look into the tables, but for the counts.
     let new = (0..20)
@@ -372,4 +373,6 @@ async fn a_recovery_of_a_kind_says_how_far_it_is() {
     while stands().await.0 != JobState::Done {
         tokio::task::yield_now().await;
     }
+    // The job's last answer comes through this runtime, which dropping the engine would block.
+    engine.stop().await.unwrap();
 }
