@@ -9,13 +9,15 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use acclaim_core::ReadError;
 use fjall::compaction::Leveled;
 use fjall::config::{BlockSizePolicy, BloomConstructionPolicy, FilterPolicy, FilterPolicyEntry};
 use fjall::{Database, Guard, Keyspace, KeyspaceCreateOptions, Readable, Slice, Snapshot};
 
-use super::key::Key;
+use super::heads::{self, Head, Heads, KeyHash};
+use super::key::{Key, tag};
 
 /// Bytes of a block before compression: the unit of reading.
 const BLOCK_BYTES: u32 = 4 * 1024;
@@ -25,11 +27,17 @@ const RUNS_BEFORE_MERGE: u8 = 6;
 /// Filter bits a key: one false positive in a hundred.
 const FILTER_BITS_PER_KEY: f32 = 10.0;
 
+/// The records whose heads are kept in memory: those of targets, which begin with their counts.
+const HEADS_OF: u8 = tag::TARGET;
+
 /// Sorted tables on disk.
 #[derive(Clone)]
 pub struct Base {
     database: Database,
     keyspace: Keyspace,
+    heads: Arc<Heads>,
+    /// Runs since the base was opened.
+    generation: Arc<AtomicU64>,
 }
 
 type WriteRecord<'a> = dyn FnMut(&[u8], Option<&[u8]>) -> fjall::Result<()> + 'a;
@@ -51,6 +59,8 @@ pub type Stored = Result<(Slice, Slice), ReadError>;
 pub struct BaseSnapshot {
     snapshot: Snapshot,
     keyspace: Keyspace,
+    heads: Arc<Heads>,
+    generation: u64,
 }
 
 fn store_error(error: impl std::fmt::Display) -> ReadError {
@@ -79,14 +89,23 @@ impl Base {
                 .filter_policy(FilterPolicy::all(filter))
                 .compaction_strategy(Arc::new(merge))
         })?;
-        Ok(Self { database, keyspace })
+        Ok(Self {
+            database,
+            keyspace,
+            heads: Arc::default(),
+            generation: Arc::default(),
+        })
     }
 
     /// What is there now, held while the snapshot lives.
     pub fn snapshot(&self) -> BaseSnapshot {
         BaseSnapshot {
+            // The generation first: a snapshot that is newer than it finds no heads, and one that
+            // is older would find newer ones.
+            generation: self.generation.load(Ordering::Acquire),
             snapshot: self.database.snapshot(),
             keyspace: self.keyspace.clone(),
+            heads: Arc::clone(&self.heads),
         }
     }
 
@@ -97,12 +116,23 @@ impl Base {
         fill: impl FnOnce(&mut Run<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
         let mut run = self.keyspace.start_ingestion()?;
-        let mut write = |key: &[u8], value: Option<&[u8]>| match value {
-            Some(value) => run.write(key, value),
-            None => run.write_tombstone(key),
+        let mut written: Vec<KeyHash> = Vec::new();
+        let mut write = |key: &[u8], value: Option<&[u8]>| {
+            if key.first() == Some(&HEADS_OF) {
+                written.push(heads::hash(key));
+            }
+            match value {
+                Some(value) => run.write(key, value),
+                None => run.write_tombstone(key),
+            }
         };
         fill(&mut Run(&mut write))?;
+        // Between the two, nobody finds a head: snapshots are of the generation before.
+        self.heads.begin(u64::MAX, &written);
         run.finish()?;
+        let generation = self.generation.load(Ordering::Acquire) + 1;
+        self.heads.begin(generation, &[]);
+        self.generation.store(generation, Ordering::Release);
         Ok(())
     }
 
@@ -151,6 +181,20 @@ impl BaseSnapshot {
     pub fn get(&self, key: &[u8]) -> Result<Option<Slice>, ReadError> {
         looked();
         self.snapshot.get(&self.keyspace, key).map_err(store_error)
+    }
+
+    /// The beginning of a target's record, which is kept in memory where it is asked for often.
+    pub fn head(&self, key: &[u8]) -> Result<Option<Head>, ReadError> {
+        debug_assert_eq!(key.first(), Some(&HEADS_OF), "no other heads are kept");
+        let hash = heads::hash(key);
+        if let Some(head) = self.heads.get(self.generation, hash, key) {
+            return Ok(Some(head));
+        }
+        let found = self.get(key)?.map(|record| Head::of(&record));
+        if let Some(head) = found {
+            self.heads.put(self.generation, hash, key, head);
+        }
+        Ok(found)
     }
 
     /// The records whose keys begin with `prefix`, in key order.

@@ -36,7 +36,7 @@ async fn the_log_is_kept_until_the_tables_have_it() {
     let (kinds, clock) = (Kinds::default(), Arc::new(SystemClock));
     let registry = &mut Registry::default();
     let engine = EmbeddedEngine::open(dir.path(), kinds, options, clock, registry).unwrap();
-    for user in 0..60 {
+    for user in 0..150 {
         let ops = (0..20).map(|target| like(user, target)).collect();
         engine.apply(Write::plain(ops)).await.unwrap();
     }

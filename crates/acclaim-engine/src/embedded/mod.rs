@@ -17,6 +17,7 @@ mod codec;
 mod daily;
 mod delta;
 mod dictionary;
+mod heads;
 mod jobs;
 mod key;
 mod lane;
