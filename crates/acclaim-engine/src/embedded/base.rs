@@ -152,25 +152,6 @@ impl Base {
     }
 }
 
-/// Counts, in tests, the records that a thread looks at: what a call costs, whatever the time.
-#[cfg(test)]
-pub mod looks {
-    use std::cell::Cell;
-
-    thread_local!(static LOOKS: Cell<u64> = const { Cell::new(0) });
-
-    pub(super) fn add() {
-        LOOKS.set(LOOKS.get() + 1);
-    }
-
-    /// How many records `run` looks at on this thread.
-    pub fn of<T>(run: impl FnOnce() -> T) -> (T, u64) {
-        let before = LOOKS.get();
-        let value = run();
-        (value, LOOKS.get() - before)
-    }
-}
-
 fn looked() {
     #[cfg(test)]
     looks::add();
@@ -222,5 +203,24 @@ impl BaseSnapshot {
                 Ok((key, _)) => key.starts_with(&prefix),
                 Err(_) => true,
             })
+    }
+}
+
+/// Counts, in tests, the records that a thread looks at: what a call costs, whatever the time.
+#[cfg(test)]
+pub mod looks {
+    use std::cell::Cell;
+
+    thread_local!(static LOOKS: Cell<u64> = const { Cell::new(0) });
+
+    pub(super) fn add() {
+        LOOKS.set(LOOKS.get() + 1);
+    }
+
+    /// How many records `run` looks at on this thread.
+    pub fn of<T>(run: impl FnOnce() -> T) -> (T, u64) {
+        let before = LOOKS.get();
+        let value = run();
+        (value, LOOKS.get() - before)
     }
 }
