@@ -7,6 +7,7 @@
 
 mod compare;
 mod edges;
+mod feed;
 mod generator;
 mod growth;
 mod null;
@@ -36,6 +37,8 @@ enum Command {
     Compare(compare::Args),
     /// Import, disk, memory and cost a request at rising numbers of edges
     Growth(growth::Args),
+    /// The processor time of one status among many, inside this process
+    Feed(feed::Args),
     /// Run the null server; `compare` starts it by itself
     #[command(hide = true)]
     Null,
@@ -45,6 +48,7 @@ fn main() -> anyhow::Result<()> {
     match Cli::parse().command {
         Command::Compare(args) => compare::run(&args),
         Command::Growth(args) => growth::run(&args),
+        Command::Feed(args) => feed::run(&args),
         Command::Null => null::run(),
     }
 }

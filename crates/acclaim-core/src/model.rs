@@ -23,6 +23,8 @@ pub struct Model {
     kinds: Kinds,
     edges: BTreeMap<EdgeKey, EdgeState>,
     journal: Vec<Event>,
+    /// Users who were forgotten, and up to which place of the journal.
+    forgotten: Vec<(Id, Rev)>,
 }
 
 impl Model {
@@ -33,6 +35,7 @@ impl Model {
             kinds,
             edges: BTreeMap::new(),
             journal: Vec::new(),
+            forgotten: Vec::new(),
         }
     }
 
@@ -73,6 +76,18 @@ impl Model {
             count,
             rev,
         }
+    }
+
+    /// Forgets what a user did so far, as the end of their erasure: they are no longer among the
+    /// users of any day, and count anew when they come back.
+    pub fn forget_user(&mut self, user: &Id) {
+        self.forgotten.push((user.clone(), self.journal_end()));
+    }
+
+    fn is_forgotten(&self, event: &Event) -> bool {
+        let forgotten = self.forgotten.iter();
+        let mut of_user = forgotten.filter(|(user, _)| *user == event.edge.user);
+        of_user.any(|(_, until)| event.seq <= *until)
     }
 
     /// The state of an edge.
@@ -347,7 +362,8 @@ impl Model {
                         .filter(concerned)
                         .filter(|e| e.rev.day() == day)
                 };
-                let users: BTreeSet<&Id> = of_day().map(|event| &event.edge.user).collect();
+                let known = of_day().filter(|event| !self.is_forgotten(event));
+                let users: BTreeSet<&Id> = known.map(|event| &event.edge.user).collect();
                 Daily {
                     day,
                     set: of_day().filter(|event| event.active).count() as u64,

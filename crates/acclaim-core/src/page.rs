@@ -79,3 +79,22 @@ impl<K> Position<K> {
         rev < self.rev || (rev == self.rev && *key > self.key)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_begins_after_its_position_and_not_with_it() {
+        let position = Position {
+            rev: Rev(10),
+            key: Id::Number(5),
+        };
+        let is_after = |rev, id| position.is_before(Rev(rev), &Id::Number(id));
+        assert!(!is_after(10, 5), "the entry that was seen last");
+        assert!(is_after(10, 6), "of one time, by id upwards");
+        assert!(!is_after(10, 4));
+        assert!(is_after(9, 1), "newest first");
+        assert!(!is_after(11, 9));
+    }
+}

@@ -7,6 +7,7 @@
 use std::fmt;
 
 use jiff::Timestamp;
+use jiff::tz::Offset;
 use serde::{Deserialize, Serialize};
 
 /// A revision, in microseconds since the epoch. Zero means "never".
@@ -84,19 +85,56 @@ impl fmt::Display for Rev {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Time(pub Rev);
 
+/// Where the digits of year, month, day, hour, minute, second and microsecond go.
+const TIME_SHAPE: &[u8; 27] = b"0000-00-00T00:00:00.000000Z";
+
+impl Time {
+    /// The time in ASCII; `None` outside what a rev can hold. Lists hold a time an entry, so it is
+    /// put together here and not by a general formatter.
+    fn text(self) -> Option<[u8; TIME_SHAPE.len()]> {
+        if self.0 > Rev::MAX {
+            return None;
+        }
+        let time = Timestamp::from_microsecond(i64::try_from(self.0.0).ok()?).ok()?;
+        let time = Offset::UTC.to_datetime(time);
+        let parts = [
+            (0..4, i32::from(time.year())),
+            (5..7, i32::from(time.month())),
+            (8..10, i32::from(time.day())),
+            (11..13, i32::from(time.hour())),
+            (14..16, i32::from(time.minute())),
+            (17..19, i32::from(time.second())),
+            (20..26, time.subsec_nanosecond() / 1_000),
+        ];
+        let mut text = *TIME_SHAPE;
+        for (place, mut number) in parts {
+            for digit in text[place].iter_mut().rev() {
+                // Below ten.
+                *digit += (number % 10) as u8;
+                number /= 10;
+            }
+        }
+        Some(text)
+    }
+}
+
 impl fmt::Display for Time {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let micros = i64::try_from(self.0.0).unwrap_or(i64::MAX);
-        match Timestamp::from_microsecond(micros) {
-            Ok(time) => write!(f, "{time:.6}"),
-            Err(_) => write!(f, "{micros}"),
+        let text = self.text();
+        match text.as_ref().map(|text| std::str::from_utf8(text)) {
+            Some(Ok(text)) => f.write_str(text),
+            _ => write!(f, "{}", self.0),
         }
     }
 }
 
 impl Serialize for Time {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        let text = self.text();
+        match text.as_ref().map(|text| std::str::from_utf8(text)) {
+            Some(Ok(text)) => serializer.serialize_str(text),
+            _ => serializer.collect_str(&self.0),
+        }
     }
 }
 
@@ -147,6 +185,15 @@ mod tests {
                 matches!(Rev::parse_time(text), Err(TimeError::Range(_))),
                 "{text}"
             );
+        }
+    }
+    proptest::proptest! {
+        #[test]
+        fn times_are_those_of_a_general_formatter(micros in 0..=Rev::MAX.0) {
+            let general = Timestamp::from_microsecond(micros as i64).unwrap();
+            proptest::prop_assert_eq!(Rev(micros).time().to_string(), format!("{general:.6}"));
+            let json = serde_json::to_string(&Rev(micros).time()).unwrap();
+            proptest::prop_assert_eq!(json, format!("\"{general:.6}\""));
         }
     }
 }

@@ -369,6 +369,9 @@ impl Admin for ModelEngine {
             ),
             JobSpec::Recover(kind) => (format!("recover {}", self.kinds.get(*kind).name), 0),
         };
+        if let JobSpec::EraseUser(user) = &spec {
+            self.state.lock().model.forget_user(user);
+        }
         Ok(self.add_job(Job {
             id: 0,
             job,

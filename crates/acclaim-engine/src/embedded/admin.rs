@@ -12,10 +12,13 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use super::EmbeddedEngine;
-use super::check;
-use super::jobs::{JobRecord, StepError, What};
+use super::check::{self, CheckProgress};
+use super::jobs::{self, StepError, What};
+use super::lane::{Command, Reply};
 use super::notes::{self, name};
 use super::read::at_length;
+use super::shared::Shared;
+use crate::combiner::Combiner;
 
 /// Findings that the record of a check keeps.
 const MAX_KEPT_FINDINGS: usize = 100;
@@ -46,13 +49,46 @@ fn step_error(error: StepError) -> JobError {
 }
 
 impl EmbeddedEngine {
-    async fn run_check(&self, repair: bool, kind: Option<String>) -> Result<CheckReport, JobError> {
+    /// As [`Admin::check`], for somebody who wants to see how far it is.
+    ///
+    /// # Errors
+    /// As [`Admin::check`].
+    pub async fn check_watched(
+        &self,
+        repair: bool,
+        progress: Arc<CheckProgress>,
+    ) -> Result<CheckReport, JobError> {
+        let run = move |shared: &Shared, lane: &Combiner<Command, Reply>| {
+            check::run(shared, lane, repair, None, progress)
+        };
+        let report = self.off_the_runtime(run).await?;
+        let record = CheckRecord {
+            checked: report.checked,
+            mismatches: report.mismatches,
+            repaired: report.repaired,
+            findings: report
+                .findings
+                .iter()
+                .take(MAX_KEPT_FINDINGS)
+                .cloned()
+                .collect(),
+        };
+        // A record of strings and numbers always serializes.
+        self.keep(name::CHECK, serde_json::to_vec(&record).unwrap_or_default())
+            .await?;
+        Ok(report)
+    }
+
+    /// Runs what takes long and waits for the lane on a thread that may wait.
+    async fn off_the_runtime<T: Send + 'static>(
+        &self,
+        run: impl FnOnce(&Shared, &Combiner<Command, Reply>) -> Result<T, StepError> + Send + 'static,
+    ) -> Result<T, JobError> {
         let (shared, lane) = (Arc::clone(&self.shared), self.lane.clone());
-        let run = move || check::run(&shared, &lane, repair, kind.as_deref());
-        let done = tokio::task::spawn_blocking(run).await;
-        let died = |error| StepError::Failed(format!("a check died: {error}"));
+        let done = tokio::task::spawn_blocking(move || run(&shared, &lane)).await;
+        let died = |error| StepError::Failed(format!("it died: {error}"));
         done.map_err(died)
-            .and_then(|report| report)
+            .and_then(|outcome| outcome)
             .map_err(step_error)
     }
 
@@ -124,17 +160,15 @@ impl Admin for EmbeddedEngine {
     }
 
     async fn recover(&self, target: TargetKey) -> Result<Recovered, JobError> {
-        let before = acclaim_core::port::Reads::counts(self, vec![target.clone()]).await?;
-        let kind = self.shared.kinds.get(target.kind).name.to_string();
-        self.run_check(true, Some(kind)).await?;
-        let after = acclaim_core::port::Reads::counts(self, vec![target]).await?;
-        let count = |counts: &[acclaim_core::port::Count]| counts.first().map_or(0, |c| c.count);
-        let (count_before, count_after) = (count(&before), count(&after));
-        Ok(Recovered {
-            count_before,
-            count_after,
-            edges: count_after,
-        })
+        let Some(target) = self.shared.dictionary.load().target(&target) else {
+            return Ok(Recovered {
+                count_before: 0,
+                count_after: 0,
+                edges: 0,
+            });
+        };
+        self.off_the_runtime(move |shared, lane| check::recover(shared, lane, &target))
+            .await
     }
 
     async fn start_job(&self, spec: JobSpec) -> Result<JobId, JobError> {
@@ -148,27 +182,11 @@ impl Admin for EmbeddedEngine {
     }
 
     async fn job(&self, id: JobId) -> Option<Job> {
-        let job = JobRecord::find(&self.shared.view.load(), id).ok()??;
-        Some(job.show())
+        jobs::look(&self.shared, id).ok()?
     }
 
     async fn check(&self, repair: bool) -> Result<CheckReport, JobError> {
-        let report = self.run_check(repair, None).await?;
-        let record = CheckRecord {
-            checked: report.checked,
-            mismatches: report.mismatches,
-            repaired: report.repaired,
-            findings: report
-                .findings
-                .iter()
-                .take(MAX_KEPT_FINDINGS)
-                .cloned()
-                .collect(),
-        };
-        // A record of strings and numbers always serializes.
-        self.keep(name::CHECK, serde_json::to_vec(&record).unwrap_or_default())
-            .await?;
-        Ok(report)
+        self.check_watched(repair, Arc::default()).await
     }
 
     async fn check_reports(&self, hours: u32) -> Result<CheckReport, ReadError> {

@@ -9,13 +9,15 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use acclaim_core::ReadError;
 use fjall::compaction::Leveled;
 use fjall::config::{BlockSizePolicy, BloomConstructionPolicy, FilterPolicy, FilterPolicyEntry};
 use fjall::{Database, Guard, Keyspace, KeyspaceCreateOptions, Readable, Slice, Snapshot};
 
-use super::key::Key;
+use super::heads::{self, Head, Heads, KeyHash};
+use super::key::{Key, tag};
 use super::log;
 use super::names::{sync_dir, sync_dirs};
 
@@ -27,11 +29,17 @@ const RUNS_BEFORE_MERGE: u8 = 6;
 /// Filter bits a key: one false positive in a hundred.
 const FILTER_BITS_PER_KEY: f32 = 10.0;
 
+/// The records whose heads are kept in memory: those of targets, which begin with their counts.
+const HEADS_OF: u8 = tag::TARGET;
+
 /// Sorted tables on disk.
 #[derive(Clone)]
 pub struct Base {
     database: Database,
     keyspace: Keyspace,
+    heads: Arc<Heads>,
+    /// Runs since the base was opened.
+    generation: Arc<AtomicU64>,
 }
 
 type WriteRecord<'a> = dyn FnMut(&[u8], Option<&[u8]>) -> fjall::Result<()> + 'a;
@@ -46,10 +54,15 @@ impl Run<'_> {
     }
 }
 
+/// A record as it is read: its key and its value.
+pub type Stored = Result<(Slice, Slice), ReadError>;
+
 /// The base as it was when the snapshot was taken.
 pub struct BaseSnapshot {
     snapshot: Snapshot,
     keyspace: Keyspace,
+    heads: Arc<Heads>,
+    generation: u64,
 }
 
 /// Whether an error means that there is no room.
@@ -64,6 +77,11 @@ pub fn is_full(error: &fjall::Error) -> bool {
 
 fn store_error(error: impl std::fmt::Display) -> ReadError {
     ReadError::Store(error.to_string())
+}
+
+fn read(guard: Guard) -> Stored {
+    looked();
+    guard.into_inner().map_err(store_error)
 }
 
 impl Base {
@@ -106,14 +124,23 @@ impl Base {
                 .filter_policy(FilterPolicy::all(filter))
                 .compaction_strategy(Arc::new(merge))
         })?;
-        Ok(Self { database, keyspace })
+        Ok(Self {
+            database,
+            keyspace,
+            heads: Arc::default(),
+            generation: Arc::default(),
+        })
     }
 
     /// What is there now, held while the snapshot lives.
     pub fn snapshot(&self) -> BaseSnapshot {
         BaseSnapshot {
+            // The generation first: a snapshot that is newer than it finds no heads, and one that
+            // is older would find newer ones.
+            generation: self.generation.load(Ordering::Acquire),
             snapshot: self.database.snapshot(),
             keyspace: self.keyspace.clone(),
+            heads: Arc::clone(&self.heads),
         }
     }
 
@@ -124,12 +151,23 @@ impl Base {
         fill: impl FnOnce(&mut Run<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
         let mut run = self.keyspace.start_ingestion()?;
-        let mut write = |key: &[u8], value: Option<&[u8]>| match value {
-            Some(value) => run.write(key, value),
-            None => run.write_tombstone(key),
+        let mut written: Vec<KeyHash> = Vec::new();
+        let mut write = |key: &[u8], value: Option<&[u8]>| {
+            if key.first() == Some(&HEADS_OF) {
+                written.push(heads::hash(key));
+            }
+            match value {
+                Some(value) => run.write(key, value),
+                None => run.write_tombstone(key),
+            }
         };
         fill(&mut Run(&mut write))?;
+        // Between the two, nobody finds a head: snapshots are of the generation before.
+        self.heads.begin(u64::MAX, &written);
         run.finish()?;
+        let generation = self.generation.load(Ordering::Acquire) + 1;
+        self.heads.begin(generation, &[]);
+        self.generation.store(generation, Ordering::Release);
         Ok(())
     }
 
@@ -149,19 +187,36 @@ impl Base {
     }
 }
 
+fn looked() {
+    #[cfg(test)]
+    looks::add();
+}
+
 impl BaseSnapshot {
     /// A record.
     pub fn get(&self, key: &[u8]) -> Result<Option<Slice>, ReadError> {
+        looked();
         self.snapshot.get(&self.keyspace, key).map_err(store_error)
     }
 
+    /// The beginning of a target's record, which is kept in memory where it is asked for often.
+    pub fn head(&self, key: &[u8]) -> Result<Option<Head>, ReadError> {
+        debug_assert_eq!(key.first(), Some(&HEADS_OF), "no other heads are kept");
+        let hash = heads::hash(key);
+        if let Some(head) = self.heads.get(self.generation, hash, key) {
+            return Ok(Some(head));
+        }
+        let found = self.get(key)?.map(|record| Head::of(&record));
+        if let Some(head) = found {
+            self.heads.put(self.generation, hash, key, head);
+        }
+        Ok(found)
+    }
+
     /// The records whose keys begin with `prefix`, in key order.
-    pub fn prefix(
-        &self,
-        prefix: &[u8],
-    ) -> impl DoubleEndedIterator<Item = Result<(Slice, Slice), ReadError>> + use<> {
+    pub fn prefix(&self, prefix: &[u8]) -> impl DoubleEndedIterator<Item = Stored> + use<> {
         let found = self.snapshot.prefix(&self.keyspace, prefix);
-        found.map(|guard: Guard| guard.into_inner().map_err(store_error))
+        found.map(read)
     }
 
     /// The records whose keys begin with `prefix` and come after `after`.
@@ -169,7 +224,7 @@ impl BaseSnapshot {
         &self,
         prefix: &[u8],
         after: &[u8],
-    ) -> impl Iterator<Item = Result<(Slice, Slice), ReadError>> + use<> {
+    ) -> impl Iterator<Item = Stored> + use<> {
         let from: Key = if after >= prefix {
             [after, &[0]].concat()
         } else {
@@ -178,10 +233,29 @@ impl BaseSnapshot {
         let prefix = prefix.to_vec();
         self.snapshot
             .range::<Key, _>(&self.keyspace, from..)
-            .map(|guard: Guard| guard.into_inner().map_err(store_error))
+            .map(read)
             .take_while(move |found| match found {
                 Ok((key, _)) => key.starts_with(&prefix),
                 Err(_) => true,
             })
+    }
+}
+
+/// Counts, in tests, the records that a thread looks at: what a call costs, whatever the time.
+#[cfg(test)]
+pub mod looks {
+    use std::cell::Cell;
+
+    thread_local!(static LOOKS: Cell<u64> = const { Cell::new(0) });
+
+    pub(super) fn add() {
+        LOOKS.set(LOOKS.get() + 1);
+    }
+
+    /// How many records `run` looks at on this thread.
+    pub fn of<T>(run: impl FnOnce() -> T) -> (T, u64) {
+        let before = LOOKS.get();
+        let value = run();
+        (value, LOOKS.get() - before)
     }
 }

@@ -376,3 +376,7 @@ fn trim_log(shared: &Shared, number: u64) {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "checkpoint_tests.rs"]
+mod tests;

@@ -14,6 +14,26 @@ use super::base::BaseSnapshot;
 use super::key::{DailyRef, KindNo, TypeNo, tag};
 use super::record::DailyRecord;
 
+/// What a commit changes in a day's numbers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DailyChange {
+    /// Transitions to active.
+    pub set: u64,
+    /// Transitions to inactive.
+    pub unset: u64,
+    /// Users who are new to the day, less those of it who were forgotten.
+    pub users: i64,
+}
+
+impl DailyChange {
+    /// Counts a transition; `first` says that it is its user's first of the day.
+    pub fn change(&mut self, active: bool, first: bool) {
+        self.set += u64::from(active);
+        self.unset += u64::from(!active);
+        self.users += i64::from(first);
+    }
+}
+
 #[derive(Default)]
 struct Numbers {
     by_day: HashMap<DailyRef, DailyRecord>,
@@ -39,16 +59,25 @@ impl DailyBook {
     }
 
     /// Adds a commit's numbers.
-    pub fn add<'a>(&self, more: impl ExactSizeIterator<Item = (&'a DailyRef, &'a DailyRecord)>) {
+    pub fn add<'a>(&self, more: impl ExactSizeIterator<Item = (&'a DailyRef, &'a DailyChange)>) {
         if more.len() == 0 {
             return;
         }
         let mut numbers = self.0.write();
         for (day, more) in more {
+            let forgets_only = *more
+                == DailyChange {
+                    users: more.users.min(0),
+                    ..DailyChange::default()
+                };
+            if forgets_only && !numbers.by_day.contains_key(day) {
+                // A forgotten user may remember days that nobody can ask for any more.
+                continue;
+            }
             let sum = numbers.by_day.entry(*day).or_default();
             sum.set += more.set;
             sum.unset += more.unset;
-            sum.users += more.users;
+            sum.users = sum.users.saturating_add_signed(more.users);
             numbers.dirty.insert(*day);
         }
     }

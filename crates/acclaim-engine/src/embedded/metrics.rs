@@ -40,6 +40,10 @@ pub struct Metrics {
     pub cache_bytes: Gauge,
     /// 1 while the disk is full.
     pub disk_full: Gauge,
+    /// Edges and list entries that the newest check has read.
+    pub check_records_done: Gauge,
+    /// About how many it has to read.
+    pub check_records_total: Gauge,
 }
 
 impl Metrics {
@@ -61,6 +65,8 @@ impl Metrics {
             base_waiting_runs: Gauge::default(),
             cache_bytes: Gauge::default(),
             disk_full: Gauge::default(),
+            check_records_done: Gauge::default(),
+            check_records_total: Gauge::default(),
         };
         metrics.register_commits(registry);
         metrics.register_store(registry);
@@ -145,6 +151,16 @@ impl Metrics {
             "disk_full",
             "1 while the disk is full",
             self.disk_full.clone(),
+        );
+        store.register(
+            "check_records_done",
+            "Edges and list entries that the newest check has read",
+            self.check_records_done.clone(),
+        );
+        store.register(
+            "check_records_total",
+            "Edges and list entries that the newest check has to read, about",
+            self.check_records_total.clone(),
         );
     }
 }

@@ -18,6 +18,7 @@ mod codec;
 mod daily;
 mod delta;
 mod dictionary;
+mod heads;
 mod import;
 mod jobs;
 mod key;
@@ -60,6 +61,7 @@ use shared::{Gate, Shared};
 
 pub use backup::{BackupError, BackupSummary, restore};
 pub use bulk::{BulkError, BulkLoad, Loaded};
+pub use check::CheckProgress;
 pub use open::OpenError;
 pub use options::Options;
 
@@ -110,6 +112,7 @@ impl EmbeddedEngine {
             stopping: watch::Sender::new(false),
             in_flight: Mutex::default(),
             answers: AtomicU64::new(opened.mark.answers),
+            running_job: Mutex::default(),
             disk_full: AtomicBool::new(false),
             running: AtomicBool::new(true),
             checkpointed: Gate::at(opened.mark.number),

@@ -39,13 +39,10 @@ impl Writes for EmbeddedEngine {
 #[async_trait]
 impl Reads for EmbeddedEngine {
     async fn statuses(&self, edges: Vec<EdgeKey>) -> Result<Vec<Status>, ReadError> {
-        let read = |reading: &Reading, edges: &[EdgeKey]| {
-            edges.iter().map(|edge| reading.status(edge)).collect()
-        };
         if edges.len() <= FEW_LOOKUPS {
-            return read(&Reading::begin(&self.shared), &edges);
+            return Reading::begin(&self.shared).statuses(&edges);
         }
-        at_length(&self.shared, move |_, reading| read(&reading, &edges)).await
+        at_length(&self.shared, move |_, reading| reading.statuses(&edges)).await
     }
 
     async fn counts(&self, targets: Vec<TargetKey>) -> Result<Vec<Count>, ReadError> {

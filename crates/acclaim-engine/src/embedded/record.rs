@@ -214,6 +214,19 @@ impl UserRecord {
         (first_of_type, first_of_all)
     }
 
+    /// The days with a transition: of each type, and of all (`None`).
+    pub fn days(&self) -> impl Iterator<Item = (Option<TypeNo>, &Days)> {
+        let of_all = match &self.types[..] {
+            [] => None,
+            [only] => Some(&only.days),
+            _ => Some(&self.days),
+        };
+        let of_types = self.types.iter();
+        of_types
+            .map(|of_type| (Some(of_type.target_type), &of_type.days))
+            .chain(of_all.map(|days| (None, days)))
+    }
+
     /// Its bytes.
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(16);
@@ -389,5 +402,14 @@ mod tests {
         assert_eq!(record.mark_day(1, 100, 100), (false, false));
         assert_eq!(record.mark_day(2, 101, 101), (true, true));
         assert_eq!(record.mark_day(1, 101, 101), (true, false));
+        let of_all = record
+            .days()
+            .filter(|(target_type, _)| target_type.is_none());
+        let days: Vec<_> = of_all.flat_map(|(_, days)| days.runs()).collect();
+        assert_eq!(days.len(), 1);
+        assert_eq!(
+            (days[0].first, days[0].last, record.days().count()),
+            (100, 101, 3)
+        );
     }
 }

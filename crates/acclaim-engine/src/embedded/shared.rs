@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 
 use acclaim_core::cursor::CursorKey;
-use acclaim_core::port::{Clock, Fingerprint};
+use acclaim_core::port::{Clock, Fingerprint, JobId};
 use acclaim_core::{Kinds, Rev, WriteError};
 use arc_swap::ArcSwap;
 use parking_lot::{Condvar, Mutex};
@@ -14,6 +14,7 @@ use tokio::sync::watch;
 
 use super::base::Base;
 use super::board::Boards;
+use super::check::CheckProgress;
 use super::daily::DailyBook;
 use super::dictionary::Dictionary;
 use super::log::Segments;
@@ -59,6 +60,8 @@ pub struct Shared {
     pub in_flight: Mutex<HashSet<Fingerprint>>,
     /// Idempotency answers in the store, about.
     pub answers: AtomicU64,
+    /// The job that runs, and how far its check is where it is one.
+    pub running_job: Mutex<Option<(JobId, Arc<CheckProgress>)>>,
     /// Whether the disk was full at the last try.
     pub disk_full: AtomicBool,
     /// Whether the lane runs.

@@ -1,7 +1,7 @@
 //! The numbers of each day.
 
 use acclaim_core::limits::MAX_REPORT_DAYS;
-use acclaim_core::port::Daily;
+use acclaim_core::port::{Daily, JobSpec};
 
 use super::words::*;
 use super::{Ending, Stage, compare};
@@ -124,6 +124,36 @@ pub async fn a_year_of_days(mut stage: Stage) {
     stage.advance(100 * DAY);
     stage.set(&edge(LIKES, "1", "POST:new")).await;
     dailies(&stage, MAX_REPORT_DAYS).await;
+    stage.finish().await;
+}
+
+/// A user who is erased is no longer among the users of any day, and one who comes back on the
+/// same day is counted once.
+pub async fn an_erased_user_is_counted_once(mut stage: Stage) {
+    let users = async |stage: &Stage| {
+        let daily = stage.engine().daily(LIKES, None, 3).await.unwrap();
+        daily.iter().map(|day| day.users).collect::<Vec<_>>()
+    };
+    for _day in 0..2 {
+        for (user, post) in [("1", "POST:1"), ("1", "TRACK:1"), ("2", "POST:1")] {
+            stage.toggle(&edge(LIKES, user, post)).await;
+        }
+        stage.advance(DAY);
+    }
+    for (user, post) in [("1", "POST:1"), ("1", "TRACK:2"), ("2", "POST:2")] {
+        stage.toggle(&edge(LIKES, user, post)).await;
+    }
+    assert_eq!(users(&stage).await, [2, 2, 2]);
+    for ending in [Ending::Crash, Ending::Clean] {
+        stage.run_job(JobSpec::EraseUser(id("1"))).await;
+        assert_eq!(users(&stage).await, [1, 1, 1]);
+        stage.reopen(ending).await;
+        stage.set(&edge(LIKES, "1", "POST:1")).await;
+        stage.set(&edge(LIKES, "1", "TRACK:1")).await;
+        assert_eq!(users(&stage).await, [2, 1, 1]);
+        dailies(&stage, 10).await;
+    }
+    stage.run_job(JobSpec::EraseUser(id("nobody"))).await;
     stage.finish().await;
 }
 

@@ -129,7 +129,7 @@ macro_rules! conformance_suite {
             daily {
                 sets_unsets_and_users, users_are_distinct_across_types, days_without_anything,
                 imports_count_on_their_day, every_other_day, a_year_of_days,
-                daily_outlives_reopening,
+                an_erased_user_is_counted_once, daily_outlives_reopening,
             }
             journal {
                 events_in_order, resuming, the_other_kind_comes_first, unchanged_is_silent,

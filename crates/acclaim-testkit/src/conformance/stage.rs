@@ -166,12 +166,23 @@ impl Stage {
     /// # Panics
     /// When the job cannot be started, fails, or changes what the model cannot follow.
     pub async fn run_job(&mut self, spec: JobSpec) -> Job {
-        let job = self.engine().start_job(spec).await;
+        let job = self.engine().start_job(spec.clone()).await;
         let job = job.expect("a job can be started");
         let job = self.job_ended(job).await;
         assert_eq!(job.state, JobState::Done, "{job:?}");
-        self.follow_journal().await;
+        self.follow_erasure(&spec).await;
         job
+    }
+
+    /// Takes over what a job that has ended changed.
+    ///
+    /// # Panics
+    /// When it changed what the model cannot follow.
+    pub async fn follow_erasure(&mut self, spec: &JobSpec) {
+        self.follow_journal().await;
+        if let JobSpec::EraseUser(user) = spec {
+            self.model.forget_user(user);
+        }
     }
 
     /// Starts an import of `text` as a job, sent in small pieces.
@@ -245,7 +256,7 @@ impl Stage {
     ///
     /// # Panics
     /// When an event is no unset, or another than the model's.
-    pub async fn follow_journal(&mut self) {
+    async fn follow_journal(&mut self) {
         let after = self.model.journal_end();
         let events = compare::journal_from(self.engine().as_ref(), after).await;
         for event in events {

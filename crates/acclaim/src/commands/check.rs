@@ -1,32 +1,94 @@
 //! `acclaim check`: compare everything derived with the edges.
 
 use std::path::Path;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use acclaim_core::port::{Admin as _, CheckReport, Finding};
-use indicatif::{ProgressBar, ProgressStyle};
+use acclaim_core::port::{CheckReport, Finding};
+use acclaim_engine::embedded::CheckProgress;
+use indicatif::{HumanCount, ProgressBar, ProgressStyle};
 
 use crate::cli::CheckArgs;
 use crate::output::{Outcome, note, say};
-use crate::store;
+use crate::store::{self, Store};
+
+/// How often the bar is drawn.
+const REDRAW: Duration = Duration::from_millis(200);
+const KNOWN_TOTAL: &str = "{msg} {bar:30} about {percent}% {eta} left";
+const UNKNOWN_TOTAL: &str = "{spinner} {msg}, {elapsed}";
 
 /// Checks the store, and mends it if asked to.
 pub fn run(args: &CheckArgs, file: Option<&Path>) -> anyhow::Result<Outcome> {
     let loaded = super::load_with_data(file, args.data.as_deref())?;
     let store = store::open_existing(&loaded.config)?;
-    let report = store::runtime()?.block_on(store.close_after(async |store| {
-        let progress = ProgressBar::new_spinner().with_message("checking every edge");
-        progress.set_style(ProgressStyle::with_template("{spinner} {msg}, {elapsed}")?);
-        progress.enable_steady_tick(Duration::from_millis(200));
-        let report = store.engine.check(args.repair).await;
-        progress.finish_and_clear();
-        Ok(report?)
-    }))?;
+    let report = store::runtime()?
+        .block_on(store.close_after(async |store| watch(store, args.repair).await))?;
     tell(&report)?;
     Ok(match report.mismatches {
         0 => Outcome::Done,
         _ => Outcome::Findings,
     })
+}
+
+/// Runs the check and draws how far it is.
+async fn watch(store: &Store, repair: bool) -> anyhow::Result<CheckReport> {
+    let progress = Arc::<CheckProgress>::default();
+    let check = store.engine.check_watched(repair, Arc::clone(&progress));
+    tokio::pin!(check);
+    let mut bar = Bar::new()?;
+    let mut redraw = tokio::time::interval(REDRAW);
+    loop {
+        tokio::select! {
+            report = &mut check => {
+                bar.shown.finish_and_clear();
+                return Ok(report?);
+            }
+            _ = redraw.tick() => bar.draw(progress.done(), progress.total()),
+        }
+    }
+}
+
+/// The bar on a terminal; nothing elsewhere.
+struct Bar {
+    shown: ProgressBar,
+    with_total: ProgressStyle,
+    /// Since the first edge was read.
+    started: Option<Instant>,
+}
+
+impl Bar {
+    fn new() -> anyhow::Result<Self> {
+        let shown = ProgressBar::new_spinner().with_message("counting edges");
+        shown.set_style(ProgressStyle::with_template(UNKNOWN_TOTAL)?);
+        Ok(Self {
+            shown,
+            with_total: ProgressStyle::with_template(KNOWN_TOTAL)?,
+            started: None,
+        })
+    }
+
+    fn draw(&mut self, done: u64, total: u64) {
+        if total == 0 {
+            self.shown.tick();
+            return;
+        }
+        let started = *self.started.get_or_insert_with(|| {
+            self.shown.set_style(self.with_total.clone());
+            self.shown.reset_elapsed();
+            Instant::now()
+        });
+        let rate = rate(done, started.elapsed());
+        self.shown.set_length(total);
+        self.shown.set_position(done);
+        let (done, rate) = (HumanCount(done), HumanCount(rate));
+        self.shown
+            .set_message(format!("{done} records checked, {rate}/s"));
+    }
+}
+
+/// Records a second; people need no exact rate.
+fn rate(done: u64, elapsed: Duration) -> u64 {
+    (done as f64 / elapsed.as_secs_f64().max(0.001)) as u64
 }
 
 /// Findings to standard output, one a line; the sum to standard error.
@@ -67,6 +129,22 @@ mod tests {
     use acclaim_core::port::Invariant;
 
     use super::*;
+
+    #[test]
+    fn the_bar_has_a_share_a_rate_and_a_total_that_may_change() {
+        let mut bar = Bar::new().unwrap();
+        bar.draw(0, 0);
+        assert_eq!(bar.shown.length(), None);
+        bar.draw(10, 1_000);
+        bar.draw(400, 2_000);
+        assert_eq!(
+            (bar.shown.position(), bar.shown.length()),
+            (400, Some(2_000))
+        );
+        assert!(bar.shown.message().starts_with("400 records checked, "));
+        assert_eq!(rate(3_000, Duration::from_secs(2)), 1_500);
+        assert_eq!(rate(3, Duration::ZERO), 3_000);
+    }
 
     #[test]
     fn a_finding_is_one_line() {

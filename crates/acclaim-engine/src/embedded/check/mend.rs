@@ -17,7 +17,7 @@ use crate::combiner::Combiner;
 const ENTRIES_A_COMMIT: usize = 1_000;
 
 /// A list entry that is missing (`true`) or too much.
-type Fix = (EdgeRef, Key, bool);
+pub(super) type Fix = (EdgeRef, Key, bool);
 
 impl Check {
     /// Mends the targets and users that were found wrong.
@@ -28,24 +28,7 @@ impl Check {
         for user in &self.bad_users {
             self.mend_user(user, &mut fixes, &mut entries)?;
         }
-        for chunk in entries.chunks(ENTRIES_A_COMMIT) {
-            let chunk = chunk.to_vec();
-            commit(lane, move |work| {
-                chunk.into_iter().try_for_each(|entry| work.enter(entry))
-            })?;
-        }
-        for chunk in fixes.chunks(ENTRIES_A_COMMIT) {
-            let chunk = chunk.to_vec();
-            commit(lane, move |work| {
-                for (edge, key, missing) in chunk {
-                    // An edge that changed since moves its entry by itself.
-                    if !work.view().overrides_base(&edge) {
-                        work.note(key, missing.then(Vec::new));
-                    }
-                }
-                Ok(())
-            })?;
-        }
+        write(lane, &fixes, &entries)?;
         for finding in &mut self.report.findings {
             // Which of two that exclude each other is meant, only a person can say; and what does
             // not read cannot be derived.
@@ -77,6 +60,7 @@ impl Check {
             .collect();
         for stored in self.base().prefix(&self.prefix(tag::EDGE)) {
             let (key, value) = stored?;
+            self.steps.step();
             let (edge, state) = (EdgeRef::from_key(&key)?, decode_edge(&value)?);
             if let (true, Some(known)) = (state.active, edges.get_mut(&edge.target_ref())) {
                 known.insert((state.rev, edge));
@@ -157,7 +141,34 @@ impl Check {
     }
 }
 
-fn difference(
+/// Commits repairs.
+pub(super) fn write(
+    lane: &Combiner<Command, Reply>,
+    fixes: &[Fix],
+    entries: &[Entry],
+) -> Result<(), StepError> {
+    for chunk in entries.chunks(ENTRIES_A_COMMIT) {
+        let chunk = chunk.to_vec();
+        commit(lane, move |work| {
+            chunk.into_iter().try_for_each(|entry| work.enter(entry))
+        })?;
+    }
+    for chunk in fixes.chunks(ENTRIES_A_COMMIT) {
+        let chunk = chunk.to_vec();
+        commit(lane, move |work| {
+            for (edge, key, missing) in chunk {
+                // An edge that changed since moves its entry by itself.
+                if !work.view().overrides_base(&edge) {
+                    work.note(key, missing.then(Vec::new));
+                }
+            }
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
+
+pub(super) fn difference(
     expected: &BTreeSet<(Rev, EdgeRef)>,
     listed: &BTreeSet<(Rev, EdgeRef)>,
     key: fn(&EdgeRef, Rev) -> Key,

@@ -10,6 +10,8 @@
 //! entries are written or removed only where the edge has not changed since.
 
 mod mend;
+mod progress;
+mod recover;
 mod targets;
 #[cfg(test)]
 mod tests;
@@ -31,6 +33,10 @@ use super::lane::{Command, Reply};
 use super::shared::Shared;
 use super::view::View;
 use crate::combiner::Combiner;
+use progress::Steps;
+
+pub use progress::CheckProgress;
+pub use recover::recover;
 
 /// Findings that a report names; more are only counted.
 const MAX_FINDINGS: usize = 1_000;
@@ -53,6 +59,7 @@ pub struct Check {
     kinds: Kinds,
     kind: Option<KindNo>,
     report: CheckReport,
+    steps: Steps,
     /// Targets whose list or count is wrong.
     bad_targets: HashSet<TargetRef>,
     /// Users whose numbers or list are wrong.
@@ -65,6 +72,7 @@ pub fn run(
     lane: &Combiner<Command, Reply>,
     repair: bool,
     kind: Option<&str>,
+    progress: Arc<CheckProgress>,
 ) -> Result<CheckReport, StepError> {
     checkpoint(shared, lane)?;
     let dictionary = shared.dictionary.load_full();
@@ -82,15 +90,21 @@ pub fn run(
         kinds: shared.kinds.clone(),
         kind,
         report: CheckReport::default(),
+        steps: Steps::new(progress, shared.metrics.clone()),
         bad_targets: HashSet::new(),
         bad_users: HashSet::new(),
     };
-    check.users()?;
-    check.targets()?;
+    let sizes = check.sizes()?;
+    check.steps.expect(sizes.reads(sizes.edges));
+    let edges = check.users()?;
+    check.steps.expect(sizes.reads(edges) - edges);
+    check.targets(sizes.parts())?;
     if repair && check.report.mismatches > 0 {
+        check.steps.expect(edges);
         check.mend(lane)?;
         checkpoint(shared, lane)?;
     }
+    check.steps.expect(0);
     Ok(check.report)
 }
 

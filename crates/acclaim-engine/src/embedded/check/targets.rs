@@ -17,15 +17,46 @@ const TARGETS_A_PASS: u64 = 2_000_000;
 /// one sum on both sides, so a clash hides nothing but a pair of errors that cancel.
 type Sums = HashMap<u64, Sum, foldhash::fast::FixedState>;
 
+/// How much there is to check.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Sizes {
+    targets: u64,
+    /// Active edges.
+    pub(super) edges: u64,
+}
+
+impl Sizes {
+    /// In how many passes the targets are dealt with.
+    pub(super) fn parts(self) -> u64 {
+        self.targets / TARGETS_A_PASS + 1
+    }
+
+    /// Edges and list entries that a check reads where there are so many edges: all edges for the
+    /// users, and all edges and lists once a pass for the targets.
+    pub(super) fn reads(self, edges: u64) -> u64 {
+        let a_pass = edges.saturating_add(self.edges);
+        edges.saturating_add(self.parts().saturating_mul(a_pass))
+    }
+}
+
 fn hash(target: &TargetRef) -> u64 {
     HASH.hash_one(target)
 }
 
 impl Check {
+    /// How much there is, as far as the targets' records say.
+    pub(super) fn sizes(&self) -> Result<Sizes, ReadError> {
+        let mut sizes = Sizes::default();
+        for stored in self.base().prefix(&self.prefix(tag::TARGET)) {
+            let (count, _) = TargetRecord::decode_count(&stored?.1)?;
+            sizes.targets += 1;
+            sizes.edges = sizes.edges.saturating_add(count);
+        }
+        Ok(sizes)
+    }
+
     /// Holds every target's list and record against the edges.
-    pub(super) fn targets(&mut self) -> Result<(), ReadError> {
-        let records = self.base().prefix(&self.prefix(tag::TARGET)).count() as u64;
-        let parts = records / TARGETS_A_PASS + 1;
+    pub(super) fn targets(&mut self, parts: u64) -> Result<(), ReadError> {
         for part in 0..parts {
             let mine = |target: &TargetRef| (hash(target) >> 32) % parts == part;
             let sums = self.sums(mine)?;
@@ -39,6 +70,7 @@ impl Check {
         let mut sums = Sums::with_hasher(HASH);
         for stored in self.base().prefix(&self.prefix(tag::EDGE)) {
             let (key, value) = stored?;
+            self.steps.step();
             let state = decode_edge(&value)?;
             if !state.active {
                 continue;
@@ -60,6 +92,7 @@ impl Check {
         let mut current: Option<(TargetRef, Sum)> = None;
         for stored in view.base.prefix(&self.prefix(tag::TARGET_LIST)) {
             let (edge, rev) = EdgeRef::from_target_list_key(&stored?.0)?;
+            self.steps.step();
             let target = edge.target_ref();
             if !mine(&target) {
                 continue;

@@ -3,6 +3,7 @@
 use acclaim_core::port::Invariant;
 use acclaim_core::{ReadError, Rev};
 
+use super::super::base::Stored;
 use super::super::key::{EdgeRef, TypeNo, UserRef, tag};
 use super::super::record::{UserRecord, decode_edge};
 use super::{Check, Sum};
@@ -30,13 +31,55 @@ impl Tally {
     }
 }
 
+/// The records of users, in their order.
+struct Records<I: Iterator<Item = Stored>>(std::iter::Peekable<I>);
+
+impl<I: Iterator<Item = Stored>> Records<I> {
+    /// The next record of a user before this one, of any user without one.
+    fn next_before(
+        &mut self,
+        user: Option<&UserRef>,
+    ) -> Result<Option<(UserRef, UserRecord)>, ReadError> {
+        self.next_if(|other| user.is_none_or(|user| other < user))
+    }
+
+    /// The record of the user, if it is the next.
+    fn of(&mut self, user: &UserRef) -> Result<UserRecord, ReadError> {
+        let found = self.next_if(|other| other == user)?;
+        Ok(found.map(|(_, record)| record).unwrap_or_default())
+    }
+
+    fn next_if(
+        &mut self,
+        wanted: impl Fn(&UserRef) -> bool,
+    ) -> Result<Option<(UserRef, UserRecord)>, ReadError> {
+        let user = match self.0.peek() {
+            Some(Ok((key, _))) => UserRef::from_key(key)?,
+            Some(Err(error)) => return Err(error.clone()),
+            None => return Ok(None),
+        };
+        if !wanted(&user) {
+            return Ok(None);
+        }
+        match self.0.next() {
+            Some(stored) => Ok(Some((user, UserRecord::decode(&stored?.1)?))),
+            None => Ok(None),
+        }
+    }
+}
+
 impl Check {
-    /// Walks all edges once and holds each user's record against theirs.
-    pub(super) fn users(&mut self) -> Result<(), ReadError> {
-        let mut current: Option<(UserRef, Tally)> = None;
+    /// Walks all edges and all users' records once, side by side, since both lie in the order of
+    /// users, and holds each record against its edges. Answers how many edges there are.
+    pub(super) fn users(&mut self) -> Result<u64, ReadError> {
         let view = std::sync::Arc::clone(&self.view);
+        let mut records = Records(view.base.prefix(&self.prefix(tag::USER)).peekable());
+        let mut current: Option<(UserRef, Tally)> = None;
+        let mut edges = 0;
         for stored in view.base.prefix(&self.prefix(tag::EDGE)) {
             let (key, value) = stored?;
+            self.steps.step();
+            edges += 1;
             let edge = EdgeRef::from_key(&key)?;
             let state = decode_edge(&value)?;
             if current
@@ -44,7 +87,7 @@ impl Check {
                 .is_none_or(|(user, _)| user.id != edge.user || user.kind != edge.kind)
                 && let Some((user, tally)) = current.replace((edge.user_ref(), Tally::default()))
             {
-                self.user(user, tally)?;
+                self.user_with_edges(user, tally, &mut records)?;
             }
             let Some((_, tally)) = &mut current else {
                 continue;
@@ -59,17 +102,48 @@ impl Check {
             }
         }
         if let Some((user, tally)) = current {
-            self.user(user, tally)?;
+            self.user_with_edges(user, tally, &mut records)?;
         }
-        self.users_without_edges()
+        while let Some((user, record)) = records.next_before(None)? {
+            self.user_without_edges(user, record)?;
+        }
+        Ok(edges)
+    }
+
+    fn user_with_edges(
+        &mut self,
+        user: UserRef,
+        tally: Tally,
+        records: &mut Records<impl Iterator<Item = Stored>>,
+    ) -> Result<(), ReadError> {
+        while let Some((other, record)) = records.next_before(Some(&user))? {
+            self.user_without_edges(other, record)?;
+        }
+        let record = records.of(&user)?;
+        self.user(user, &record, tally)
+    }
+
+    /// A record that may claim edges where there are none.
+    fn user_without_edges(&mut self, user: UserRef, record: UserRecord) -> Result<(), ReadError> {
+        let claims = record.edges > 0 || record.given() > 0 || record.mutual > 0;
+        if claims {
+            self.user(user, &record, Tally::default())?;
+        }
+        Ok(())
     }
 
     pub(super) fn is_mutual(&self, edge: &EdgeRef) -> Result<bool, ReadError> {
         if !self.dictionary.is_between_users(edge.kind) || edge.user == edge.target {
             return Ok(false);
         }
-        self.view
-            .does(edge.kind, &edge.target, edge.target_type, &edge.user)
+        let back = EdgeRef {
+            kind: edge.kind,
+            user: edge.target.clone(),
+            target_type: edge.target_type,
+            target: edge.user.clone(),
+        };
+        // As of the snapshot like everything else, not as writes have made it since.
+        Ok(self.view.base_edge(&back)?.active)
     }
 
     fn exclusion(&mut self, edge: &EdgeRef) -> Result<(), ReadError> {
@@ -82,7 +156,7 @@ impl Check {
                 kind: self.dictionary.kind(other),
                 ..edge.clone()
             };
-            if edge.kind < other.kind && self.view.edge(&other)?.active {
+            if edge.kind < other.kind && self.view.base_edge(&other)?.active {
                 let found = format!("{} is active too", self.show_edge(&other));
                 let subject = self.show_edge(edge);
                 self.find(
@@ -96,8 +170,12 @@ impl Check {
         Ok(())
     }
 
-    fn user(&mut self, user: UserRef, mut tally: Tally) -> Result<(), ReadError> {
-        let record = self.view.base_user(&user)?;
+    fn user(
+        &mut self,
+        user: UserRef,
+        record: &UserRecord,
+        mut tally: Tally,
+    ) -> Result<(), ReadError> {
         let mut wrong = Vec::new();
         for of_type in &record.types {
             tally.given_of(of_type.target_type);
@@ -145,21 +223,6 @@ impl Check {
             sum.add(rev, &(edge.target_type, &edge.target));
         }
         Ok(sum)
-    }
-
-    /// Records that claim edges where there are none.
-    fn users_without_edges(&mut self) -> Result<(), ReadError> {
-        let view = std::sync::Arc::clone(&self.view);
-        for stored in view.base.prefix(&self.prefix(tag::USER)) {
-            let (key, value) = stored?;
-            let record = UserRecord::decode(&value)?;
-            let claims = record.edges > 0 || record.given() > 0 || record.mutual > 0;
-            let user = UserRef::from_key(&key)?;
-            if claims && view.base.prefix(&user.edges_prefix()).next().is_none() {
-                self.user(user, Tally::default())?;
-            }
-        }
-        Ok(())
     }
 }
 

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
 
 use self::import::{ImportText, Imported};
-use super::check;
+use super::check::{self, CheckProgress};
 use super::dictionary::Dictionary;
 use super::lane::{Command, Reply};
 use super::notes::{self, name};
@@ -213,6 +213,27 @@ impl JobRecord {
     }
 }
 
+/// A job as it stands now: what its record does not say before its next step is known in memory.
+pub fn look(shared: &Shared, id: JobId) -> Result<Option<Job>, ReadError> {
+    // Before the record, so that a job that ends between the two is shown as ended.
+    let running = shared.running_job.lock().clone();
+    let Some(bytes) = shared.view.load().note(&JobRecord::key(id))? else {
+        return Ok(None);
+    };
+    let record = JobRecord::decode(&bytes)?;
+    let mut job = record.show();
+    if let Some((running, progress)) = running
+        && running == id
+        && !record.is_over()
+    {
+        job.state = JobState::Running;
+        if progress.total() > 0 {
+            (job.done, job.total) = (progress.done(), progress.total());
+        }
+    }
+    Ok(Some(job))
+}
+
 /// All jobs that are remembered, oldest first.
 pub fn all(view: &View) -> Result<Vec<JobRecord>, ReadError> {
     let notes = view.notes(&notes::key(name::JOB, &[]))?;
@@ -277,7 +298,9 @@ impl Runner {
         }
         job.state = JobState::Running;
         info!(id, job = job.show().job, "job begins");
-        let outcome = self.work_off(&mut job);
+        let progress = Arc::<CheckProgress>::default();
+        *self.shared.running_job.lock() = Some((id, Arc::clone(&progress)));
+        let outcome = self.work_off(&mut job, progress);
         match outcome {
             Ok(()) => {
                 job.state = JobState::Done;
@@ -292,10 +315,12 @@ impl Runner {
         }
         info!(id, state = ?job.state, done = job.done, "job ends");
         let spool = job.spool().map(str::to_owned);
-        self.commit(move |work| {
+        let ended = self.commit(move |work| {
             work.note(JobRecord::key(job.id), Some(job.encode()));
             Ok(())
-        })?;
+        });
+        *self.shared.running_job.lock() = None;
+        ended?;
         if let Some(spool) = spool {
             failpoint::hit(failpoint::IMPORT_BEFORE_REMOVAL);
             self.shared.spools.remove(&spool);
@@ -303,7 +328,7 @@ impl Runner {
         Ok(())
     }
 
-    fn work_off(&self, job: &mut JobRecord) -> Result<(), StepError> {
+    fn work_off(&self, job: &mut JobRecord, progress: Arc<CheckProgress>) -> Result<(), StepError> {
         match job.what.clone() {
             What::EraseUser { user } => self.erase(job, &erase::Erased::User(id(&user)?)),
             What::EraseTarget {
@@ -320,7 +345,7 @@ impl Runner {
             }
             What::Import(text) => self.import(job, &text),
             What::Recover { kind } => {
-                let report = check::run(&self.shared, &self.lane, true, Some(&kind))?;
+                let report = check::run(&self.shared, &self.lane, true, Some(&kind), progress)?;
                 (job.done, job.total) = (report.checked, report.checked);
                 Ok(())
             }

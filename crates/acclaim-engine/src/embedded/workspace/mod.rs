@@ -22,12 +22,12 @@ use indexmap::IndexMap;
 use smallvec::SmallVec;
 
 use crate::embedded::board::Boards;
-use crate::embedded::daily::DailyBook;
+use crate::embedded::daily::{DailyBook, DailyChange};
 use crate::embedded::delta::{EdgeChange, TypedId};
 use crate::embedded::dictionary::Dictionary;
 use crate::embedded::key::{DailyRef, EdgeRef, Key, KindNo, TargetRef, TypeNo, UserRef};
 use crate::embedded::log::{ChangeEntry, Entry};
-use crate::embedded::record::{DailyRecord, TargetRecord, UserRecord, counted_day, step};
+use crate::embedded::record::{TargetRecord, UserRecord, counted_day, step};
 use crate::embedded::view::View;
 
 const HASH: FixedState = FixedState::with_seed(0x0C0_FFEE);
@@ -59,7 +59,7 @@ pub struct Workspace<'a> {
     targets: IndexMap<TargetRef, TargetWork, FixedState>,
     edges: FastMap<(usize, Id), usize, FixedState>,
     users: IndexMap<UserRef, UserWork, FixedState>,
-    daily: FastMap<DailyRef, DailyRecord, FixedState>,
+    daily: FastMap<DailyRef, DailyChange, FixedState>,
     notes: HashMap<Key, Option<Vec<u8>>>,
     entries: Vec<Entry>,
     last_seq: Rev,
@@ -345,6 +345,21 @@ impl<'a> Workspace<'a> {
                 })
                 .or_default();
             numbers.change(after.active, first);
+        }
+    }
+
+    /// Takes a user who is forgotten out of the days that they were counted on, so that one who
+    /// comes back on the same day is counted once.
+    fn unmark_days(&mut self, kind: KindNo, record: &UserRecord) {
+        for (target_type, days) in record.days() {
+            for day in days.runs().iter().flat_map(|run| run.first..=run.last) {
+                let day = DailyRef {
+                    kind,
+                    target_type,
+                    day,
+                };
+                self.daily.entry(day).or_default().users -= 1;
+            }
         }
     }
 }

@@ -9,7 +9,7 @@ use crate::embedded::codec::Damaged;
 use crate::embedded::dictionary::Dictionary;
 use crate::embedded::key::{EdgeRef, UserRef};
 use crate::embedded::log::{ChangeEntry, Entry, UserAdjustment};
-use crate::embedded::record::{TargetRecord, UserRecord};
+use crate::embedded::record::TargetRecord;
 
 impl Workspace<'_> {
     /// Does what an entry says that is no op: corrections and erasure.
@@ -50,7 +50,8 @@ impl Workspace<'_> {
             }
             Entry::ForgetUser(user) => {
                 let place = self.user(user)?;
-                self.users[place].record = UserRecord::default();
+                let record = std::mem::take(&mut self.users[place].record);
+                self.unmark_days(user.kind, &record);
             }
             Entry::AdjustTarget(target, by) => {
                 let work = self.target(target)?;
