@@ -65,6 +65,20 @@ fn growth_has_a_row_a_size() {
 }
 
 #[test]
+fn feed_has_a_row_a_request() {
+    let rows = table(&[
+        "feed",
+        "--edges",
+        "10000",
+        "--targets",
+        "5,50",
+        "--statuses",
+        "1000",
+    ]);
+    assert_eq!(rows.len(), 4, "{rows:?}");
+}
+
+#[test]
 fn what_cannot_run_says_why() {
     let run = |args: &[&str]| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_acclaim-bench"));

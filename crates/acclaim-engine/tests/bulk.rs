@@ -283,7 +283,7 @@ async fn what_is_given_up_leaves_nothing() {
     let gone = load.finish(&mut |_, _| {});
     assert!(matches!(gone, Err(BulkError::Interrupted)));
     let left = entries(store.dir.path());
-    assert_eq!(left, ["lock", "log", "manifest.json", "watermark"]);
+    assert_eq!(left, ["lock", "log", "manifest.json", "spool", "watermark"]);
     let mut load = store.begin().unwrap().unwrap();
     let toggle = toggles(&many(0, 0, 1));
     assert!(matches!(load.add(&toggle), Err(BulkError::NotASet)));
@@ -293,7 +293,10 @@ async fn what_is_given_up_leaves_nothing() {
     store.load(&[many(0, 0, 2_000)]);
     store.open_and_compare().await;
     let left = entries(store.dir.path());
-    assert_eq!(left, ["base", "lock", "log", "manifest.json", "watermark"]);
+    assert_eq!(
+        left,
+        ["base", "lock", "log", "manifest.json", "spool", "watermark"]
+    );
 }
 
 #[tokio::test]

@@ -30,7 +30,9 @@ const NOT_RUN: &[&str] = &[
     "cargo test --workspace --features acclaim/failpoints\n",
     "cargo build --release\nexport PATH=\"$PWD/target/release:$PATH\"\n",
     "cargo run --release -p acclaim-bench -- compare\n\
-     cargo run --release -p acclaim-bench -- growth\n",
+     cargo run --release -p acclaim-bench -- growth\n\
+     cargo run --release -p acclaim-bench -- feed\n",
+    "cargo run -p acclaim-proof\n",
     "ACCLAIM_CRASH_ROUNDS=100 cargo test -p acclaim --features failpoints --test crash\n",
 ];
 
@@ -236,7 +238,8 @@ fn no_other_document_has_commands_that_are_not_run() {
     let docs = fs::read_dir(root().join("docs")).unwrap();
     let docs = docs.map(|entry| entry.unwrap().path());
     let own_test = ["operations.md", "api.md"];
-    for path in docs.chain([root().join("bench/README.md")]) {
+    let beside = ["bench/README.md", "proof/README.md"].map(|path| root().join(path));
+    for path in docs.chain(beside) {
         let name = path.file_name().unwrap().to_str().unwrap().to_owned();
         if own_test.contains(&name.as_str()) || !name.ends_with(".md") {
             continue;

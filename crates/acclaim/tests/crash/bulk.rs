@@ -75,7 +75,7 @@ fn tables(data: &Path) -> usize {
 
 /// What is beside the store's own files.
 fn strangers(data: &Path) -> Vec<String> {
-    let own = ["base", "lock", "log", "manifest.json", "watermark"];
+    let own = ["base", "lock", "log", "manifest.json", "spool", "watermark"];
     let names = fs::read_dir(data).unwrap().flatten();
     names
         .map(|entry| entry.file_name().into_string().unwrap())

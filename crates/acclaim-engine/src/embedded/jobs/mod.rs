@@ -217,10 +217,9 @@ impl JobRecord {
 pub fn look(shared: &Shared, id: JobId) -> Result<Option<Job>, ReadError> {
     // Before the record, so that a job that ends between the two is shown as ended.
     let running = shared.running_job.lock().clone();
-    let Some(bytes) = shared.view.load().note(&JobRecord::key(id))? else {
+    let Some(record) = JobRecord::find(&shared.view.load(), id)? else {
         return Ok(None);
     };
-    let record = JobRecord::decode(&bytes)?;
     let mut job = record.show();
     if let Some((running, progress)) = running
         && running == id
