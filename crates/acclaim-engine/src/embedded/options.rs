@@ -37,7 +37,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             cache_bytes: 192 << 20,
-            delta_max_edges: 200_000,
+            delta_max_edges: 150_000,
             queue_max_ops: 100_000,
             commit_max_ops: 10_000,
             log_segment_bytes: 16 << 20,
