@@ -1,7 +1,7 @@
 //! A Redis Cluster: three masters with a third of the slots each, and a replica of each.
 //!
-//! It is put together with the commands of the servers themselves, which takes a third of the time
-//! of `redis-cli --cluster create`. Who is the master of a slot is never remembered: the nodes are
+//! It is put together with the commands of the servers themselves, so that every step can wait for
+//! its condition and say what it waited for. Who is the master of a slot is never remembered: the nodes are
 //! asked, and of two that claim it the one with the later epoch is right.
 
 use std::net::SocketAddr;
