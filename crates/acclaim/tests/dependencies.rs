@@ -28,13 +28,22 @@ const ALLOWED_LICENCES: &[&str] = &[
 /// Crates that others of our dependencies want in different versions. A new one is a decision: take
 /// a version that fits, or write it down here.
 const KNOWN_TWICE: &[&str] = &[
+    "base64",
+    "bit-vec",
+    "block-buffer",
+    "cpufeatures",
+    "crypto-common",
+    "digest",
     "getrandom",
     "hashbrown",
     "r-efi",
     "rand",
     "rand_core",
+    "sha2",
     "syn",
+    "synstructure",
     "toml_datetime",
+    "windows-sys",
     "winnow",
 ];
 

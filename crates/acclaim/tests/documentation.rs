@@ -6,7 +6,7 @@
 //!   the like differ from run to run and are masked on both sides; see [`masked`].
 //! - The documents speak of the default address. The servers listen on a free port instead: the
 //!   address is replaced in what is run, and put back in what is printed.
-//! - Blocks that build or measure are listed in [`NOT_RUN`] and [`STARTS_SERVER`], word for word.
+//! - Blocks that install, build or measure are listed in [`NOT_RUN`] and [`STARTS_SERVER`], word for word.
 //!
 //! `ACCLAIM_BLESS=1` writes what was printed into the documents.
 //! `ACCLAIM_BINARY` names another program to run.
@@ -25,9 +25,9 @@ use std::process::{Command, Stdio};
 
 use regex::Regex;
 
-/// What builds, tests or measures: `.ci/run` does these, or a person.
+/// What installs, builds, tests or measures: `.ci/run` does these, or a person.
 const NOT_RUN: &[&str] = &[
-    "cargo test --workspace --features acclaim/failpoints\n",
+    "bash .ci/test\n",
     "cargo build --release\nexport PATH=\"$PWD/target/release:$PATH\"\n",
     "cargo run --release -p acclaim-bench -- compare\n\
      cargo run --release -p acclaim-bench -- growth\n\
