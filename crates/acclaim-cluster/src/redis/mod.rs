@@ -1,0 +1,1 @@
+//! The Redis half of the cluster engine.
