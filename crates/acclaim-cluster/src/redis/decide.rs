@@ -1,12 +1,13 @@
 //! Deciding ops: one call a partition.
 
-use acclaim_core::port::{Fingerprint, Idempotency};
+use acclaim_core::port::Idempotency;
 use acclaim_core::{Action, Id, Origin, Rev, Transition};
 use redis::Value;
 
 use super::connection::Redis;
 use super::error::RedisError;
 use super::event::origin_text;
+use super::idempotency;
 use super::keys::{Partition, TargetName};
 use super::load::Cold;
 use super::script::{self, Call, DECIDE};
@@ -127,7 +128,7 @@ fn add(call: &mut Call, op: &DecideOp) {
         call.arg(names.join(" "));
     }
     if let Some((idempotency, index)) = &op.idempotency {
-        let (field, shelf) = answer_place(&idempotency.key, *index);
+        let (field, shelf) = idempotency::place(&idempotency.key, &index.to_string());
         call.arg(field);
         call.arg(shelf);
         call.arg(idempotency.request.as_slice());
@@ -135,13 +136,6 @@ fn add(call: &mut Call, op: &DecideOp) {
     if let Some(origin) = &op.origin {
         call.arg(origin_text(origin));
     }
-}
-
-/// The field of an answer and the shelf (of 256 a day) that it lies on.
-fn answer_place(key: &Fingerprint, index: u32) -> (Vec<u8>, String) {
-    let mut field = key.to_vec();
-    field.extend_from_slice(index.to_string().as_bytes());
-    (field, format!("{:02x}", key[0]))
 }
 
 fn read_answer(answer: &[u8]) -> Option<Decided> {

@@ -15,6 +15,7 @@ pub mod connection;
 pub mod decide;
 pub mod error;
 pub mod event;
+pub mod idempotency;
 pub mod journal;
 pub mod keys;
 pub mod layout;

@@ -33,6 +33,7 @@ pub static DECIDE: Script = script!("decide.lua");
 pub static READ: Script = script!("read.lua");
 pub static CLAIM: Script = script!("claim.lua");
 pub static INSTALL: Script = script!("install.lua");
+pub static RESERVE: Script = script!("reserve.lua");
 pub static PERSISTED: Script = script!("persisted.lua");
 
 fn hex_sha1(source: &str) -> String {

@@ -1,6 +1,8 @@
 //! The Redis half against a real Redis, with a ledger in memory.
 
+mod cold;
 mod histories;
+mod idempotency;
 mod ledger;
 mod server;
 mod stage;

@@ -269,14 +269,18 @@ impl Stage {
 
     /// Holds every edge and count, and the journal, against the model.
     pub async fn compare(&mut self) {
-        let after = self.ledger.applied_to();
-        let waiting = self
-            .redis
-            .journal_after(PARTITION, after, usize::MAX)
-            .await
-            .unwrap();
         let mut journal = self.journal.clone();
-        journal.extend(waiting.into_iter().map(Result::unwrap));
+        let mut after = self.ledger.applied_to();
+        loop {
+            let more = self
+                .redis
+                .journal_after(PARTITION, after, usize::MAX)
+                .await
+                .unwrap();
+            let Some(last) = more.last() else { break };
+            after = last.as_ref().unwrap().seq;
+            journal.extend(more.into_iter().map(Result::unwrap));
+        }
         let expected = self.model.journal_after(Rev::ZERO);
         assert_eq!(
             journal.len(),
