@@ -255,7 +255,7 @@ fn add_entries(call: &mut Call, edges: &EdgeRows) {
     }
 }
 
-fn word(reply: &Value) -> Option<&str> {
+pub(super) fn word(reply: &Value) -> Option<&str> {
     match reply {
         Value::Okay => Some("OK"),
         Value::SimpleString(word) => Some(word),

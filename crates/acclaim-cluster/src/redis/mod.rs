@@ -19,6 +19,7 @@ pub mod idempotency;
 pub mod journal;
 pub mod keys;
 pub mod layout;
+pub mod list;
 pub mod load;
 mod node;
 pub mod persist;

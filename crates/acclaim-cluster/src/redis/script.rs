@@ -34,6 +34,8 @@ pub static READ: Script = script!("read.lua");
 pub static CLAIM: Script = script!("claim.lua");
 pub static INSTALL: Script = script!("install.lua");
 pub static RESERVE: Script = script!("reserve.lua");
+pub static LIST: Script = script!("list.lua");
+pub static INSTALL_LIST: Script = script!("install_list.lua");
 pub static PERSISTED: Script = script!("persisted.lua");
 
 fn hex_sha1(source: &str) -> String {

@@ -4,5 +4,6 @@ mod cold;
 mod histories;
 mod idempotency;
 mod ledger;
+mod lists;
 mod server;
 mod stage;

@@ -7,12 +7,13 @@ use acclaim_cluster::redis::connection::{Redis, RedisLimits};
 use acclaim_cluster::redis::decide::{DecideOp, Decided};
 use acclaim_cluster::redis::event::JournalEvent;
 use acclaim_cluster::redis::keys::{Partition, TargetName};
+use acclaim_cluster::redis::list::Newest;
 use acclaim_cluster::redis::load::{Cold, Loaded};
 use acclaim_cluster::redis::persist::Persisted;
 use acclaim_cluster::redis::read::Found;
 use acclaim_core::model::Model;
 use acclaim_core::{
-    EdgeKey, Id, Kind, KindId, Kinds, Op, Rev, Target, TargetKey, TargetType, Transition,
+    EdgeKey, Id, Kind, KindId, Kinds, Op, Rev, Start, Target, TargetKey, TargetType, Transition,
 };
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -267,6 +268,43 @@ impl Stage {
             .unwrap();
     }
 
+    /// Holds the list of a target against the model; installs it where it is missing, as one who
+    /// gathered it from the ledger and the journal would.
+    async fn compare_list(&mut self, target: &TargetKey) {
+        let name = name_of(target);
+        for _ in 0..MAX_LOADS * 5 {
+            let (count, entries, whole) = match self.redis.newest(PARTITION, &name).await.unwrap() {
+                Newest::Cold(cold) => {
+                    self.load(vec![cold]).await;
+                    continue;
+                }
+                Newest::Missing(count) => {
+                    let newest = self.model.users(target, &Start::top(), 1_000).page.entries;
+                    if newest.is_empty() {
+                        return;
+                    }
+                    let installed = self
+                        .redis
+                        .install_newest(PARTITION, &name, count, &newest, KEEP)
+                        .await;
+                    assert_eq!(installed, Ok(true));
+                    continue;
+                }
+                Newest::Whole(count, entries) => (count, entries, true),
+                Newest::Beginning(count, entries) => (count, entries, false),
+            };
+            let size = if whole { usize::MAX } else { entries.len() };
+            let expected = self.model.users(target, &Start::top(), size);
+            assert_eq!(
+                entries, expected.page.entries,
+                "{target:?}, all of it: {whole}"
+            );
+            assert_eq!(count, self.model.count(target));
+            return;
+        }
+        panic!("{name} stays cold");
+    }
+
     /// Holds every edge and count, and the journal, against the model.
     pub async fn compare(&mut self) {
         let mut journal = self.journal.clone();
@@ -297,6 +335,10 @@ impl Stage {
                 (expected.active, expected.count)
             );
             edges.insert(expected.edge.clone());
+        }
+        let targets: BTreeSet<_> = edges.iter().map(EdgeKey::target_key).collect();
+        for target in targets {
+            self.compare_list(&target).await;
         }
         for edge in edges {
             let name = name_of(&edge.target_key());

@@ -90,6 +90,8 @@ local function look(name, user)
   return entry, record, at
 end
 
+-- A smaller target's list is made of its entries when it is read.
+local LIST_FROM_ENTRIES = 800
 local events, lists = {}, {}
 
 local function touch(at)
@@ -132,7 +134,7 @@ local function change(record, at, user, entry, active, import, origin)
   events[#events + 1] = event
   record.last = seq
   at.last = seq
-  if record.level then
+  if record.level and record.entries > LIST_FROM_ENTRIES then
     lists[#lists + 1] = { record, user, rev, active, import, format('%.0f', entry) }
   end
   return rev
