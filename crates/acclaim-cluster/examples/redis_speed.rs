@@ -73,13 +73,16 @@ async fn warm(redis: &Redis) {
     let keep = Duration::from_secs(3_600);
     let load = |cold| redis.load(&Nothing, PARTITION, cold, keep);
     load(Cold::Partition).await.expect("loads");
-    for id in 0..TARGETS {
-        let target = TargetName {
+    let record = |id| {
+        Cold::Record(TargetName {
             kind: 0,
             target_type: 0,
             id: Id::Number(id),
-        };
-        load(Cold::Record(target)).await.expect("loads");
+        })
+    };
+    let loads: Vec<_> = (0..TARGETS).map(|id| load(record(id))).collect();
+    for loaded in futures::future::join_all(loads).await {
+        loaded.expect("loads");
     }
 }
 

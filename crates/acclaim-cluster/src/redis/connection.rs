@@ -1,5 +1,4 @@
-//! The connection to Redis: every call bounded in time and sent to the server that has its
-//! partition, scripts loaded by themselves.
+//! The connection to one Redis server: every call bounded in time, scripts loaded by themselves.
 //!
 //! A call is sent again only when the server said that it did nothing with it. One that timed out
 //! or lost its connection is not: its outcome is unknown, and a toggle carried out twice would be
@@ -13,7 +12,7 @@ pub use super::node::RedisLimits;
 use super::node::{Node, Refusal, unavailable};
 use super::script::{Call, Script};
 
-/// One Redis, however many servers it is made of.
+/// One Redis.
 pub struct Redis {
     node: Node,
 }

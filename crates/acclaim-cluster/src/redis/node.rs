@@ -19,12 +19,9 @@ pub struct RedisLimits {
     pub connect_timeout_millis: u64,
     /// For an answer, milliseconds. After it the outcome is unknown.
     pub response_timeout_millis: u64,
-    /// After so many calls in a row without an answer the connection is made anew and the servers
-    /// are asked who serves what: a server that hung and came back, or another in its place, is
-    /// not noticed otherwise.
+    /// After so many calls in a row without an answer the connection is made anew: a server that
+    /// hung and came back is not noticed otherwise.
     pub max_timeouts_in_row: u32,
-    /// How often one call is sent on to another server.
-    pub max_redirects: u32,
 }
 
 impl Default for RedisLimits {
@@ -33,7 +30,6 @@ impl Default for RedisLimits {
             connect_timeout_millis: 1_000,
             response_timeout_millis: 1_000,
             max_timeouts_in_row: 3,
-            max_redirects: 4,
         }
     }
 }
@@ -43,13 +39,7 @@ impl Default for RedisLimits {
 pub enum Refusal {
     /// It does not know the script.
     NoScript,
-    /// Another serves this slot now.
-    Moved(String, u16),
-    /// Another has this key already, while the slot moves.
-    Ask(String, u16),
-    /// It is not the one to ask any more, or cannot answer now; nothing was done.
-    NotNow(RedisError),
-    /// There is no more to be done.
+    /// The call has no answer.
     Failed(RedisError),
 }
 
@@ -81,31 +71,14 @@ impl Node {
         })
     }
 
-    /// `host:port`.
-    pub fn address(&self) -> &str {
-        &self.address
-    }
-
     /// Sends a command and waits for its answer, both within the limits.
     ///
     /// # Errors
     /// [`Refusal`].
     pub async fn send(&self, cmd: &Cmd) -> Result<Value, Refusal> {
-        let mut link = self.link().await.map_err(Refusal::NotNow)?;
+        let mut link = self.link().await.map_err(Refusal::Failed)?;
         let answer = cmd.query_async::<Value>(&mut link).await;
         self.judge(answer)
-    }
-
-    /// Sends a command for a slot that is about to be this server's.
-    ///
-    /// # Errors
-    /// [`Refusal`].
-    pub async fn send_asking(&self, cmd: &Cmd) -> Result<Value, Refusal> {
-        let mut link = self.link().await.map_err(Refusal::NotNow)?;
-        let mut both = redis::pipe();
-        both.cmd("ASKING").ignore().add_command(cmd.clone());
-        let answer = both.query_async::<(Value,)>(&mut link).await;
-        self.judge(answer.map(|(answer,)| answer))
     }
 
     async fn link(&self) -> Result<MultiplexedConnection, RedisError> {
@@ -172,24 +145,17 @@ impl Node {
     /// What the server itself said.
     fn judge_answer(&self, error: &redis::RedisError) -> Refusal {
         let address = self.address.clone();
-        let redirect = || error.redirect_node();
         match error.kind() {
             ErrorKind::Server(ServerErrorKind::NoScript) => Refusal::NoScript,
-            ErrorKind::Server(ServerErrorKind::Moved) => match redirect() {
-                Some((host, slot)) => Refusal::Moved(host.to_owned(), slot),
-                None => Refusal::Failed(unavailable(&address, error)),
-            },
-            ErrorKind::Server(ServerErrorKind::Ask) => match redirect() {
-                Some((host, slot)) => Refusal::Ask(host.to_owned(), slot),
-                None => Refusal::Failed(unavailable(&address, error)),
-            },
             ErrorKind::Server(
                 ServerErrorKind::ReadOnly
                 | ServerErrorKind::BusyLoading
                 | ServerErrorKind::TryAgain
                 | ServerErrorKind::ClusterDown
-                | ServerErrorKind::MasterDown,
-            ) => Refusal::NotNow(unavailable(&address, error)),
+                | ServerErrorKind::MasterDown
+                | ServerErrorKind::Moved
+                | ServerErrorKind::Ask,
+            ) => Refusal::Failed(unavailable(&address, error)),
             _ if error.code() == Some("OOM") => {
                 Refusal::Failed(RedisError::OutOfMemory { address })
             }
@@ -213,16 +179,12 @@ pub(super) fn unavailable(address: &str, error: &redis::RedisError) -> RedisErro
 
 impl From<Refusal> for RedisError {
     fn from(refusal: Refusal) -> Self {
-        let reason = match refusal {
-            Refusal::NotNow(error) | Refusal::Failed(error) => return error,
-            Refusal::NoScript => "it forgets its scripts".to_owned(),
-            Refusal::Moved(to, slot) | Refusal::Ask(to, slot) => {
-                format!("slot {slot} is said to be at {to}, again and again")
-            }
-        };
-        Self::Unavailable {
-            address: "redis".to_owned(),
-            reason,
+        match refusal {
+            Refusal::Failed(error) => error,
+            Refusal::NoScript => Self::Unavailable {
+                address: "redis".to_owned(),
+                reason: "it forgets its scripts as soon as they are loaded".to_owned(),
+            },
         }
     }
 }

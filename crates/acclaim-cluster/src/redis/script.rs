@@ -52,11 +52,7 @@ impl Script {
     pub fn on(&'static self, partition: Partition) -> Call {
         let mut cmd = redis::cmd("EVALSHA");
         cmd.arg(self.sha.as_str()).arg(1).arg(partition.to_string());
-        Call {
-            script: self,
-            partition,
-            cmd,
-        }
+        Call { script: self, cmd }
     }
 }
 
@@ -64,7 +60,6 @@ impl Script {
 #[derive(Debug)]
 pub struct Call {
     pub script: &'static Script,
-    pub partition: Partition,
     pub cmd: Cmd,
 }
 

@@ -1,5 +1,10 @@
 //! The race of eviction, expiry, load, write, persist and split, searched exhaustively over an
 //! abstract model of the keys and the ledger. What holds here is what the scripts must do.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a panic is how a test fails"
+)]
 
 mod search;
 mod world;

@@ -34,7 +34,7 @@ const KEEP: Duration = Duration::from_secs(3_600);
 const TYPES: [&str; 3] = ["POST", "USER", "VIDEO"];
 
 pub struct Stage {
-    pub server: Server,
+    _server: Server,
     pub redis: Redis,
     pub raw: MultiplexedConnection,
     pub ledger: Ledger,
@@ -88,7 +88,7 @@ impl Stage {
         let client = redis::Client::open(server.url()).unwrap();
         Self {
             raw: client.get_multiplexed_async_connection().await.unwrap(),
-            server,
+            _server: server,
             redis,
             ledger: Ledger::default(),
             model: Model::new(kinds()),

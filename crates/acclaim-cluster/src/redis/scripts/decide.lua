@@ -108,34 +108,30 @@ end
 local function change(record, at, user, entry, active, import, origin)
   last = last + 1
   if now > last then last = now end
-  local seq = format('%.0f', last)
+  local seq = format('%d', last)
   local rev = import or seq
   touch(record)
   if at ~= record then touch(at) end
-  if entry == 0 then record.entries = record.entries + 1 end
-  local event = record.name .. ' ' .. user
+  if entry == 0 then
+    record.entries = record.entries + 1
+    record.grown = true
+  end
   local out = at.out
   out[#out + 1] = user
-  if active then
-    record.count = record.count + 1
-    at.known[user] = tonumber(rev)
-    out[#out + 1] = rev
-    event = event .. ' +'
-  else
-    record.count = record.count - 1
-    at.known[user] = -tonumber(rev)
-    out[#out + 1] = '-' .. rev
-    event = event .. ' -'
-  end
-  if import then event = event .. import end
-  event = event .. ' ' .. record.count
-  if origin then event = event .. ' ' .. origin end
+  out[#out + 1] = active and rev or '-' .. rev
+  local number = import and tonumber(import) or last
+  at.known[user] = active and number or -number
+  record.count = record.count + (active and 1 or -1)
+  -- Numbers become text once: a script pays dearly for each time.
+  local count = format('%d', record.count)
+  record.count_text = count
   events[#events + 1] = seq .. '-0'
-  events[#events + 1] = event
+  events[#events + 1] = record.name .. ' ' .. user .. (active and ' +' or ' -') .. (import or '')
+    .. ' ' .. count .. (origin and ' ' .. origin or '')
   record.last = seq
   at.last = seq
   if record.level and record.entries > LIST_FROM_ENTRIES then
-    lists[#lists + 1] = { record, user, rev, active, import, format('%.0f', entry) }
+    lists[#lists + 1] = { record, user, rev, active, import, format('%d', entry) }
   end
   return rev
 end
@@ -180,10 +176,10 @@ local function decide(name, user, code, import, excludes, origin)
         end
       end
       local text = change(record, at, user, entry, want, import, origin)
-      return (want and '11 ' or '10 ') .. record.count .. ' ' .. text
+      return (want and '11 ' or '10 ') .. record.count_text .. ' ' .. text
     end
   end
-  return (active and '01 ' or '00 ') .. record.count .. ' ' .. format('%.0f', rev)
+  return (active and '01 ' or '00 ') .. record.count .. ' ' .. format('%d', rev)
 end
 
 local answers, kept = {}, {}
@@ -196,8 +192,8 @@ local function kept_answer(field, shelf, request)
   if found then
     found = found[2]
   else
-    found = call('HGET', tag .. ':i:' .. format('%.0f', today) .. ':' .. shelf, field)
-      or call('HGET', tag .. ':i:' .. format('%.0f', today - 1) .. ':' .. shelf, field)
+    found = call('HGET', tag .. ':i:' .. format('%d', today) .. ':' .. shelf, field)
+      or call('HGET', tag .. ':i:' .. format('%d', today - 1) .. ':' .. shelf, field)
   end
   if not found then return nil end
   local time, answer = string.match(sub(found, 17), '^(%d+) (.*)$')
@@ -235,7 +231,7 @@ while at < given do
         held[other .. ' ' .. user] = answer
       end
     elseif field then
-      kept[field] = { shelf, request .. format('%.0f', now) .. ' ' .. answer }
+      kept[field] = { shelf, request .. format('%d', now) .. ' ' .. answer }
     end
   end
   n = n + 1
@@ -245,7 +241,7 @@ end
 -- From here on everything is decided; now it is written.
 
 for field, answer in pairs(kept) do
-  call('HSET', tag .. ':i:' .. format('%.0f', today) .. ':' .. answer[1], field, answer[2])
+  call('HSET', tag .. ':i:' .. format('%d', today) .. ':' .. answer[1], field, answer[2])
 end
 if last == first then return answers end
 
@@ -255,8 +251,10 @@ for i = 1, #touched do
   local size = #out
   out[size + 1], out[size + 2] = '#r', place.last
   if place.name then
-    out[size + 3], out[size + 4] = '#c', place.count
-    out[size + 5], out[size + 6] = '#n', place.entries
+    out[size + 3], out[size + 4] = '#c', place.count_text
+    if place.grown then
+      out[size + 5], out[size + 6] = '#n', format('%d', place.entries)
+    end
   end
   call('HSET', place.key, unpack(out))
   if place.persist then call('PERSIST', place.key) end
@@ -264,7 +262,7 @@ end
 for i = 1, #events, 2 do
   call('XADD', tag .. ':j', events[i], 'e', events[i + 1])
 end
-call('SET', tag .. ':l', format('%.0f', last))
+call('SET', tag .. ':l', format('%d', last))
 
 local MAX_INLINE_ENTRIES, MAX_MEAN_BUCKET_ENTRIES, MAX_LEVEL = 100, 56, 24
 local MAX_LIST_ENTRIES, LIST_SHARE, LIST_SLACK_ENTRIES = 1000, 8, 64
