@@ -56,10 +56,7 @@ pub fn kinds() -> Kinds {
 
 pub fn name_of(target: &TargetKey) -> TargetName {
     let known = |known: &&str| **known == *target.target.target_type.as_str();
-    let target_type = TYPES
-        .iter()
-        .position(|t| known(&t))
-        .expect("a type of the test");
+    let target_type = TYPES.iter().position(known).expect("a type of the test");
     TargetName {
         kind: target.kind.0.into(),
         target_type: target_type as u16,
