@@ -138,7 +138,8 @@ impl Ledger {
     ) -> Result<Applied, Failure> {
         session.begin("START TRANSACTION").await?;
         let (epoch, applied_before) = fence(session, checked.batch).await?;
-        if let Some(outcome) = self.find_out(unsure.lock().take(), applied_before, checked.last) {
+        let lost = unsure.lock().take();
+        if let Some(outcome) = self.find_out(lost, applied_before, checked.last) {
             session.roll_back().await;
             return Ok(outcome);
         }

@@ -103,6 +103,12 @@ impl Ledger {
         bounds: Bounds,
         clock: Option<Arc<AtomicU64>>,
     ) -> Result<Self, LedgerError> {
+        if !url.starts_with("mysql://") {
+            let form = "mysql://user:password@host:port/database";
+            return Err(LedgerError::Refused(format!(
+                "the ledger's URL is not of the form {form}"
+            )));
+        }
         let options = MySqlConnectOptions::from_str(url)
             .map_err(|error| LedgerError::Refused(format!("the ledger's URL: {error}")))?
             .statement_cache_capacity(STATEMENTS_A_CONNECTION);

@@ -44,6 +44,7 @@ fn start() -> MariaDb {
     let script = "mariadbd --no-defaults --user=root --datadir=$0 --port=$1 --socket=$0/s \
                   --bind-address=127.0.0.1 --skip-name-resolve --innodb-buffer-pool-size=256M \
                   --innodb-log-file-size=128M \
+                  --innodb-flush-log-at-trx-commit=0 --innodb-doublewrite=0 \
                   --max-connections=300 >$0/out 2>&1 </dev/null & cat >/dev/null; \
                   kill -9 $!; rm -rf ${0%/data}";
     let keeper = Command::new("sh")

@@ -43,11 +43,6 @@ impl Stage {
         Self::at(url, None).await
     }
 
-    pub async fn with_clock(clock: Arc<AtomicU64>) -> Self {
-        let url = server::database().await;
-        Self::at(url, Some(clock)).await
-    }
-
     async fn at(url: String, clock: Option<Arc<AtomicU64>>) -> Self {
         let ledger = Ledger::with_clock(&url, Bounds::default(), clock).unwrap();
         ledger.migrate().await.unwrap();
