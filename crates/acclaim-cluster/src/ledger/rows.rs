@@ -43,7 +43,9 @@ pub(super) fn bind_target(sql: &mut Sql, target: &TargetRow) {
         .bind(target.target.as_bytes());
 }
 
-const EDGE_KEY_IN: &str = " FROM edges WHERE (kind, target_type, target, user_hash, user) IN (";
+// The server is told which index: for many points it is not always the one it would choose.
+const EDGE_KEY_IN: &str =
+    " FROM edges FORCE INDEX (PRIMARY) WHERE (kind, target_type, target, user_hash, user) IN (";
 
 /// A statement over edges by their keys; it yields the key, `active` and `place`.
 pub(super) fn edges_by_key(edges: &[&EdgeRow]) -> Sql {
@@ -127,7 +129,7 @@ pub(super) async fn lock_targets(
     for part in parts(&keys) {
         let mut sql = Sql::new(
             "SELECT kind, target_type, target, count_place, seq, edges, last_day, pulse \
-             FROM targets WHERE (kind, target_type, target) IN (",
+             FROM targets FORCE INDEX (PRIMARY) WHERE (kind, target_type, target) IN (",
         );
         sql.rows("(?,?,?)", part.len()).push(") FOR UPDATE");
         for target in part {

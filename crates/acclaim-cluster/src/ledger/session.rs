@@ -59,6 +59,13 @@ impl Sql {
         self
     }
 
+    /// Asks how the server would run it.
+    #[cfg(test)]
+    pub fn explained(mut self) -> Self {
+        self.text.insert_str(0, "EXPLAIN ");
+        self
+    }
+
     #[cfg(test)]
     pub fn text(&self) -> &str {
         &self.text

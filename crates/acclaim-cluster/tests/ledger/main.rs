@@ -7,7 +7,9 @@
 
 mod apply;
 mod faults;
+mod journals;
 mod lease;
 mod migrate;
+mod reads;
 mod server;
 mod stage;
