@@ -28,13 +28,19 @@ const ALLOWED_LICENCES: &[&str] = &[
 /// Crates that others of our dependencies want in different versions. A new one is a decision: take
 /// a version that fits, or write it down here.
 const KNOWN_TWICE: &[&str] = &[
+    "block-buffer",
+    "cpufeatures",
+    "crypto-common",
+    "digest",
     "getrandom",
     "hashbrown",
     "r-efi",
     "rand",
     "rand_core",
+    "sha2",
     "syn",
     "toml_datetime",
+    "windows-sys",
     "winnow",
 ];
 

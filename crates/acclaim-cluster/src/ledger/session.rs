@@ -211,9 +211,7 @@ pub(crate) async fn give_up<T>(
 
 /// The number of rows in the statements that carry many: each is prepared once a connection, so
 /// there are few of them, and any number of rows is the sum of a few.
-const ROWS_A_STATEMENT: [usize; 17] = [
-    512, 384, 256, 192, 128, 96, 64, 48, 32, 24, 16, 12, 8, 6, 4, 2, 1,
-];
+const ROWS_A_STATEMENT: [usize; 13] = [128, 96, 64, 48, 32, 24, 16, 12, 8, 6, 4, 2, 1];
 
 /// Parts of `rows`, in order, each of one of [`ROWS_A_STATEMENT`].
 pub(crate) fn parts<T>(mut rows: &[T]) -> impl Iterator<Item = &[T]> {
@@ -237,7 +235,7 @@ mod tests {
             let rows: Vec<usize> = (0..length).collect();
             let joined: Vec<usize> = parts(&rows).flatten().copied().collect();
             assert_eq!(joined, rows);
-            assert!(parts(&rows).count() <= 7, "{length}");
+            assert!(parts(&rows).count() <= 9 + 4, "{length}");
         }
     }
 
