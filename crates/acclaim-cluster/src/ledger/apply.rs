@@ -15,7 +15,7 @@
 //! locks the partition's row, so it waits for the lost transaction to end either way, and looks
 //! whether `applied` moved. Only the holder of the fence can have moved it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, btree_map};
 
 use acclaim_core::{Rev, TargetType};
 use parking_lot::Mutex;
@@ -107,12 +107,11 @@ impl Ledger {
         for entry in &batch.entries {
             checked.last = checked.last.max(entry.seq);
             if let Ok(event) = &entry.event {
-                if !kinds.contains_key(&event.kind) {
-                    kinds.insert(event.kind, self.kind_name(event.kind).await?.is_some());
+                if let btree_map::Entry::Vacant(kind) = kinds.entry(event.kind) {
+                    kind.insert(self.kind_name(event.kind).await?.is_some());
                 }
-                if !types.contains_key(&event.target_type) {
-                    let known = self.type_name(event.target_type).await?.is_some();
-                    types.insert(event.target_type, known);
+                if let btree_map::Entry::Vacant(target_type) = types.entry(event.target_type) {
+                    target_type.insert(self.type_name(event.target_type).await?.is_some());
                 }
             }
             match accept(entry, &kinds, &types) {

@@ -102,10 +102,13 @@ pub enum Cut {
     After,
 }
 
+/// The word that is waited for, if any.
+type Armed = Option<(&'static [u8], Cut)>;
+
 /// Stands between a ledger and its server.
 pub struct Proxy {
     address: SocketAddr,
-    trap: Arc<Mutex<Option<(&'static [u8], Cut)>>>,
+    trap: Arc<Mutex<Armed>>,
 }
 
 impl Proxy {
@@ -141,11 +144,7 @@ impl Proxy {
     }
 }
 
-async fn relay(
-    client: TcpStream,
-    target: SocketAddr,
-    trap: Arc<Mutex<Option<(&'static [u8], Cut)>>>,
-) {
+async fn relay(client: TcpStream, target: SocketAddr, trap: Arc<Mutex<Armed>>) {
     let Ok(server) = TcpStream::connect(target).await else {
         return;
     };
