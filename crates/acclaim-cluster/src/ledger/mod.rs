@@ -1,0 +1,45 @@
+//! The ledger: the record of the cluster engine in MySQL, MariaDB or TiDB.
+//!
+//! It decides nothing about a like: it takes the journal's events, each with the state after it,
+//! and keeps what follows from them, guarded by rev, so that it comes out the same however often
+//! and however late they come. It may not know Redis, nor who calls it.
+//!
+//! - [`codec`] and [`blob`]: how things stand in columns;
+//! - [`schema`] and [`migrate`]: the tables and how they come to be;
+//! - [`dictionary`]: the numbers of kinds and target types;
+//! - [`lease`]: who may write a partition;
+//! - [`apply`]: a batch of events in one transaction;
+//! - [`read`]: everything that is asked of the record;
+//! - [`journals`]: audit, checks, dead letters and jobs.
+//!
+//! Invariants:
+//! - Whoever writes edges of a partition holds the partition's row locked and has checked its
+//!   fence in the same transaction.
+//! - Locks are taken in one order: the partition, its edges, its targets, the edges back, users,
+//!   the days. Rows of one table in the order of their keys.
+//! - Statements that hold on all three servers only: `VALUES(col)` in upserts, no `SKIP LOCKED`, no
+//!   `FOR SHARE`, no index that must descend.
+
+pub mod apply;
+pub mod blob;
+pub mod codec;
+pub mod dictionary;
+pub mod error;
+pub mod event;
+mod fold;
+pub mod journals;
+pub mod lease;
+pub mod migrate;
+mod pools;
+pub mod read;
+mod retry;
+mod rows;
+pub mod schema;
+mod session;
+
+pub use apply::{Applied, MAX_BATCH_EVENTS};
+pub use dictionary::{KindNo, TypeNo};
+pub use error::{Class, LedgerError, SchemaError};
+pub use event::{Batch, Entry, LedgerEvent};
+pub use lease::Lease;
+pub use pools::{Bounds, Ledger};

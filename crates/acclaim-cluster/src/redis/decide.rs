@@ -1,0 +1,174 @@
+//! Deciding ops: one call a partition.
+
+use acclaim_core::port::Idempotency;
+use acclaim_core::{Action, Id, Origin, Rev, Transition};
+use redis::Value;
+
+use super::connection::Redis;
+use super::error::RedisError;
+use super::event::origin_text;
+use super::idempotency;
+use super::keys::{Partition, TargetName};
+use super::load::Cold;
+use super::script::{self, Call, DECIDE};
+
+/// One op as the script takes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DecideOp {
+    /// The target and kind. All ops of a call lie in one partition.
+    pub target: TargetName,
+    /// Who acts.
+    pub user: Id,
+    /// What to do.
+    pub action: Action,
+    /// The time of an imported edge.
+    pub at: Option<Rev>,
+    /// The numbers of the kinds that a set of this one unsets on the same target.
+    pub excludes: Vec<u16>,
+    /// Where it came from.
+    pub origin: Option<Origin>,
+    /// The write's idempotency, and the place of this op in the write.
+    pub idempotency: Option<(Idempotency, u32)>,
+}
+
+impl DecideOp {
+    /// An op that excludes nothing and is not kept.
+    #[must_use]
+    pub fn new(action: Action, target: TargetName, user: Id) -> Self {
+        Self {
+            target,
+            user,
+            action,
+            at: None,
+            excludes: Vec::new(),
+            origin: None,
+            idempotency: None,
+        }
+    }
+}
+
+/// What became of an op.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Decided {
+    /// It is decided.
+    Done {
+        /// The answer.
+        transition: Transition,
+        /// Whether it is the kept answer of an earlier request.
+        replayed: bool,
+    },
+    /// Nothing was decided: this must be loaded first.
+    Cold(Cold),
+    /// The idempotency key came before with another request.
+    Mismatch,
+}
+
+impl Redis {
+    /// Decides the ops, in order, at the time `now`, or at the server's own where none is given.
+    ///
+    /// # Errors
+    /// [`RedisError`]; see [`RedisError::nothing_done`].
+    pub async fn decide(
+        &self,
+        partition: Partition,
+        now: Option<Rev>,
+        ops: &[DecideOp],
+    ) -> Result<Vec<Decided>, RedisError> {
+        let mut call = DECIDE.on(partition);
+        call.arg(now.unwrap_or(Rev::ZERO).0);
+        for op in ops {
+            add(&mut call, op);
+        }
+        let reply = self.call(&call).await?;
+        let answers = script::texts(&DECIDE, &reply)?;
+        if answers.is_empty() {
+            return Ok(vec![Decided::Cold(Cold::Partition); ops.len()]);
+        }
+        let decided: Option<Vec<_>> = answers.into_iter().map(read_answer).collect();
+        match decided {
+            Some(decided) if decided.len() == ops.len() => Ok(decided),
+            _ => Err(unexpected(&reply)),
+        }
+    }
+}
+
+fn unexpected(reply: &Value) -> RedisError {
+    Call::unexpected(&DECIDE, reply)
+}
+
+fn add(call: &mut Call, op: &DecideOp) {
+    let mut code = String::with_capacity(5);
+    code.push(match op.action {
+        Action::Set => 's',
+        Action::Unset => 'u',
+        Action::Toggle => 't',
+    });
+    let flags = [
+        ('a', op.at.is_some()),
+        ('x', !op.excludes.is_empty()),
+        ('i', op.idempotency.is_some()),
+        ('o', op.origin.is_some()),
+    ];
+    code.extend(flags.iter().filter(|flag| flag.1).map(|flag| flag.0));
+    call.arg(op.target.to_string());
+    call.arg(op.user.to_string());
+    call.arg(code);
+    if let Some(at) = op.at {
+        call.arg(at.0);
+    }
+    if !op.excludes.is_empty() {
+        let under = |kind: &u16| {
+            let target = TargetName {
+                kind: *kind,
+                ..op.target.clone()
+            };
+            target.to_string()
+        };
+        let names: Vec<String> = op.excludes.iter().map(under).collect();
+        call.arg(names.join(" "));
+    }
+    if let Some((idempotency, index)) = &op.idempotency {
+        let (field, shelf) = idempotency::place(&idempotency.key, &index.to_string());
+        call.arg(field);
+        call.arg(shelf);
+        call.arg(idempotency.request.as_slice());
+    }
+    if let Some(origin) = &op.origin {
+        call.arg(origin_text(origin));
+    }
+}
+
+fn read_answer(answer: &[u8]) -> Option<Decided> {
+    let text = std::str::from_utf8(answer).ok()?;
+    match text.as_bytes().first()? {
+        b'M' => Some(Decided::Mismatch),
+        b'T' | b'B' => Cold::parse(text).map(Decided::Cold),
+        b'R' => Some(Decided::Done {
+            transition: read_transition(&text[1..])?,
+            replayed: true,
+        }),
+        _ => Some(Decided::Done {
+            transition: read_transition(text)?,
+            replayed: false,
+        }),
+    }
+}
+
+/// `<changed><active> <count> <rev>`.
+fn read_transition(text: &str) -> Option<Transition> {
+    let mut fields = text.split(' ');
+    let flag = |byte: u8| match byte {
+        b'0' => Some(false),
+        b'1' => Some(true),
+        _ => None,
+    };
+    let [changed, active] = fields.next()?.as_bytes() else {
+        return None;
+    };
+    Some(Transition {
+        changed: flag(*changed)?,
+        active: flag(*active)?,
+        count: fields.next()?.parse().ok()?,
+        rev: Rev(fields.next()?.parse().ok()?),
+    })
+}

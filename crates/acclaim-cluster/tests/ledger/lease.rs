@@ -1,0 +1,192 @@
+//! Who may write a partition.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use acclaim_cluster::ledger::{Batch, Bounds, Ledger, LedgerError, SchemaError};
+
+use crate::server;
+use crate::stage::{PARTITIONS, ledger};
+
+const LENGTH: Duration = Duration::from_secs(10);
+
+struct Two {
+    clock: Arc<AtomicU64>,
+    one: Ledger,
+    other: Ledger,
+}
+
+impl Two {
+    async fn new() -> Self {
+        let url = server::database().await;
+        let clock = Arc::new(AtomicU64::new(1_000_000_000));
+        let worker =
+            || Ledger::with_clock(&url, Bounds::default(), Some(Arc::clone(&clock))).unwrap();
+        let (one, other) = (worker(), worker());
+        one.migrate().await.unwrap();
+        one.make_partitions(PARTITIONS).await.unwrap();
+        Self { clock, one, other }
+    }
+
+    fn pass(&self, length: Duration) {
+        self.clock
+            .fetch_add(length.as_micros() as u64, Ordering::SeqCst);
+    }
+}
+
+fn empty(partition: u16, fence: u64) -> Batch {
+    Batch {
+        partition,
+        epoch: 1,
+        fence,
+        entries: Vec::new(),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lease_is_held_until_it_ends_or_is_given_back() {
+    let two = Two::new().await;
+    let first = two.one.take_leases("one", 3, LENGTH).await.unwrap();
+    let partitions: Vec<u16> = first.iter().map(|lease| lease.partition).collect();
+    assert_eq!(partitions, [0, 1, 2]);
+    let rest = two.other.take_leases("other", 9, LENGTH).await.unwrap();
+    assert_eq!(rest.len(), 1, "the others are held");
+    assert_eq!(rest[0].partition, 3);
+
+    two.pass(LENGTH / 2);
+    assert_eq!(two.one.renew_leases(&first, LENGTH).await.unwrap(), first);
+    two.pass(LENGTH / 2);
+    let taken = two.one.take_leases("one", 9, LENGTH).await.unwrap();
+    assert_eq!(
+        taken.len(),
+        1,
+        "what was renewed is still held, what was not is over"
+    );
+    assert_eq!((taken[0].partition, taken[0].fence), (3, 2));
+
+    two.one.release_leases(&first[..1]).await.unwrap();
+    let taken = two.other.take_leases("other", 9, LENGTH).await.unwrap();
+    assert_eq!((taken[0].partition, taken[0].fence), (0, 2));
+    let seen = two.one.partitions().await.unwrap();
+    let owners: Vec<&str> = seen
+        .iter()
+        .map(|partition| partition.owner.as_str())
+        .collect();
+    assert_eq!(owners, ["other", "one", "one", "one"]);
+    assert_eq!(seen[0].left, LENGTH);
+    assert_eq!(seen[1].left, LENGTH / 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_lost_its_lease_cannot_write() {
+    let two = Two::new().await;
+    let old = two.one.take_leases("one", 2, LENGTH).await.unwrap();
+    two.one.apply(&empty(0, old[0].fence)).await.unwrap();
+    two.pass(LENGTH);
+    // Over, not stolen: nobody else writes, so it may.
+    two.one.apply(&empty(0, old[0].fence)).await.unwrap();
+    let new = two.other.take_leases("other", 1, LENGTH).await.unwrap();
+    assert_eq!(new[0].fence, old[0].fence + 1);
+
+    let outcome = two.one.apply(&empty(0, old[0].fence)).await;
+    assert!(
+        matches!(
+            outcome,
+            Err(LedgerError::Fenced {
+                partition: 0,
+                ours: 1,
+                found: 2
+            })
+        ),
+        "{outcome:?}"
+    );
+    two.other.apply(&empty(0, new[0].fence)).await.unwrap();
+    let left = two.one.renew_leases(&old, LENGTH).await.unwrap();
+    assert_eq!(left, old[1..], "the stolen one is lost, the other one not");
+    two.one.release_leases(&old).await.unwrap();
+    two.other.apply(&empty(0, new[0].fence)).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_is_set_back_steals_nothing() {
+    let two = Two::new().await;
+    let held = two
+        .one
+        .take_leases("one", PARTITIONS, LENGTH)
+        .await
+        .unwrap();
+    two.clock.fetch_sub(500_000_000, Ordering::SeqCst);
+    assert_eq!(two.other.take_leases("other", 9, LENGTH).await.unwrap(), []);
+    assert_eq!(two.one.renew_leases(&held, LENGTH).await.unwrap(), held);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn workers_that_take_at_once_share() {
+    let url = server::database().await;
+    let first = ledger(&url).await;
+    first.migrate().await.unwrap();
+    first.make_partitions(64).await.unwrap();
+    let workers = (0..4).map(|n| {
+        let url = url.clone();
+        tokio::spawn(async move {
+            let ledger = ledger(&url).await;
+            let mut mine = Vec::new();
+            // By the database's own clock.
+            // Who looks at the same free ones as another gets none of them, and looks again.
+            while ledger
+                .partitions()
+                .await
+                .unwrap()
+                .iter()
+                .any(|partition| partition.owner.is_empty())
+            {
+                let owner = format!("w{n}");
+                mine.extend(ledger.take_leases(&owner, 4, LENGTH).await.unwrap());
+            }
+            mine
+        })
+    });
+    let mut all = Vec::new();
+    for worker in workers.collect::<Vec<_>>() {
+        all.extend(worker.await.unwrap());
+    }
+    all.sort_by_key(|lease| lease.partition);
+    let partitions: Vec<u16> = all.iter().map(|lease| lease.partition).collect();
+    assert_eq!(partitions, (0..64).collect::<Vec<u16>>(), "each one once");
+    let seen = first.partitions().await.unwrap();
+    assert!(
+        seen.iter()
+            .all(|partition| partition.left > LENGTH / 2 && partition.left <= LENGTH)
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_number_of_partitions_is_fixed() {
+    let two = Two::new().await;
+    two.one.make_partitions(PARTITIONS).await.unwrap();
+    let other = two.one.make_partitions(PARTITIONS + 1).await;
+    let expected = SchemaError::Partitions {
+        found: PARTITIONS,
+        asked: PARTITIONS + 1,
+    };
+    assert!(matches!(other, Err(LedgerError::Schema(error)) if error == expected));
+    for bad in [0, 4_097] {
+        let refused = two.one.make_partitions(bad).await;
+        assert!(
+            matches!(refused, Err(LedgerError::TooMany { .. })),
+            "{refused:?}"
+        );
+    }
+    let outcome = two.one.apply(&empty(PARTITIONS, 1)).await;
+    assert!(
+        matches!(
+            outcome,
+            Err(LedgerError::NoPartition {
+                partition: PARTITIONS,
+                partitions: PARTITIONS
+            })
+        ),
+        "{outcome:?}"
+    );
+}
