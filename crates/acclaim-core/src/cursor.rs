@@ -114,8 +114,10 @@ impl CursorKey {
     }
 
     fn mac(&self, list: &str) -> Hmac<Sha256> {
-        // HMAC takes keys of any length (RFC 2104, section 2); the error cannot occur.
-        #[allow(clippy::expect_used)]
+        #[allow(
+            clippy::expect_used,
+            reason = "HMAC takes keys of any length (RFC 2104, section 2)"
+        )]
         let mut mac = Hmac::<Sha256>::new_from_slice(&self.0).expect("HMAC takes any key length");
         mac.update(&(list.len() as u64).to_be_bytes());
         mac.update(list.as_bytes());

@@ -55,9 +55,7 @@ impl TargetName {
         hash.update(&self.target_type.to_be_bytes());
         hash.update(self.id.to_string().as_bytes());
         // A remainder by a u16 fits a u16.
-        #[allow(clippy::cast_possible_truncation)]
-        let number = (hash.finalize() % u32::from(partitions.max(1))) as u16;
-        number
+        (hash.finalize() % u32::from(partitions.max(1))) as u16
     }
 
     /// Reads `<kind>:<type>:<id>`.

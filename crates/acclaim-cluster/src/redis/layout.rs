@@ -48,9 +48,7 @@ impl Bucket {
         let first = u64::from(self.prefix) << width;
         let last = first + ((1u64 << width) - 1);
         // Prefixes have `level` bits, so both ends fit 32 bits.
-        #[allow(clippy::cast_possible_truncation)]
-        let range = first as u32..=last as u32;
-        range
+        first as u32..=last as u32
     }
 
     /// Reads `<level>.<prefix>`.
@@ -89,12 +87,10 @@ impl Layout {
         let buckets = buckets.min((2u64 << MAX_LEVEL) - 1);
         // At least 2 and below 2^25, so level is 1 to 24 and the rest fits.
         let level = buckets.ilog2();
-        #[allow(clippy::cast_possible_truncation)]
-        let layout = Self {
+        Self {
             level: level as u8,
             split: (buckets - (1 << level)) as u32,
-        };
-        layout
+        }
     }
 
     /// How many buckets there are.
@@ -109,7 +105,6 @@ impl Layout {
         let wide = u64::from(hash);
         let at = |level: u8| {
             // At most `level` bits are left.
-            #[allow(clippy::cast_possible_truncation)]
             let prefix = (wide >> (32 - u32::from(level))) as u32;
             Bucket { level, prefix }
         };

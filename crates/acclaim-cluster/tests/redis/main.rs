@@ -10,5 +10,4 @@ mod histories;
 mod idempotency;
 mod ledger;
 mod lists;
-mod server;
 mod stage;

@@ -20,7 +20,7 @@ use rand::{Rng, SeedableRng};
 use redis::aio::MultiplexedConnection;
 
 use crate::ledger::Ledger;
-use crate::server::Server;
+use acclaim_servers::Redis as Server;
 
 /// 2026-11-20T00:00:00Z.
 pub const BASE: Rev = Rev(1_795_132_800_000_000);
@@ -78,13 +78,12 @@ pub fn edge(kind: u8, user: &str, target: &str) -> EdgeKey {
 
 impl Stage {
     pub async fn open() -> Self {
-        let server = Server::start();
-        let redis = Redis::open(server.url(), RedisLimits::default())
+        let server = Server::start().await;
+        let redis = Redis::open(&server.url(), RedisLimits::default())
             .await
             .unwrap();
-        let client = redis::Client::open(server.url()).unwrap();
         Self {
-            raw: client.get_multiplexed_async_connection().await.unwrap(),
+            raw: server.try_connect().await.unwrap(),
             _server: server,
             redis,
             ledger: Ledger::default(),
