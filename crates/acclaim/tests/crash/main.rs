@@ -3,6 +3,7 @@
 //!
 //! - `ACCLAIM_CRASH_ROUNDS`: kills by `kill -9`, 4 by default (the figure in the documents is of
 //!   100).
+//! - `ACCLAIM_CRASH_EDGES`: edges of others in the store that is killed, none by default.
 //! - `ACCLAIM_POWER_CUTS`: moments at which the power is cut, 60 by default.
 //! - `ACCLAIM_SEED`: where chance begins; each test prints its seed when it fails.
 //! - `ACCLAIM_BINARY`: another binary to test, for example a release build.
@@ -38,6 +39,11 @@ use rand::rngs::StdRng;
 /// How often to kill.
 fn rounds() -> u64 {
     acclaim_testkit::settings::number("ACCLAIM_CRASH_ROUNDS", 4)
+}
+
+/// Edges that are there before the first kill.
+fn edges_before() -> u64 {
+    acclaim_testkit::settings::number("ACCLAIM_CRASH_EDGES", 0)
 }
 
 /// Runs a test with a seeded source of chance, and tells the seed where it fails.
