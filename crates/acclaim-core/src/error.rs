@@ -39,6 +39,23 @@ pub enum WriteError {
     /// The server is stopping; nothing was decided.
     #[error("the server is stopping")]
     Stopping,
+    /// Some of it, all or nothing was decided: an answer did not come. The one failure after which
+    /// that is open; a repeat under the same idempotency key is safe.
+    #[error(
+        "the outcome is not known: {reason}; read the state, or repeat with the same Idempotency-Key"
+    )]
+    Unknown {
+        /// What happened, for the caller's eyes.
+        reason: String,
+    },
+    /// The engine cannot give the acknowledgement asked for; nothing was decided.
+    #[error("the acknowledgement {asked:?} is not possible here: {reason}")]
+    AckNotPossible {
+        /// What was asked for, as the API names it.
+        asked: &'static str,
+        /// Why not.
+        reason: &'static str,
+    },
 }
 
 /// Why a read could not be answered.

@@ -267,6 +267,10 @@ fn of_engine_write(failure: &WriteError) -> Problem {
             Problem::new(Code::TargetTypeNotAllowed, detail).about("targetType")
         }
         WriteError::Stopping => Problem::new(Code::Unavailable, detail).retry_after(1),
+        WriteError::Unknown { .. } => Problem::new(Code::Timeout, detail),
+        WriteError::AckNotPossible { .. } => {
+            Problem::new(Code::BadRequest, detail).about("Acclaim-Ack")
+        }
     }
 }
 

@@ -8,6 +8,7 @@
 //! |---|---|
 //! | `:l` | the last place given in the journal |
 //! | `:d` | the place up to which the ledger has everything |
+//! | `:o` | the journal has everything after this place |
 //! | `:j` | the journal |
 //! | `:t:<target>` | a target's record |
 //! | `:b:<target>:<generation>.<level>.<prefix>` | one bucket of a large target |
@@ -15,6 +16,7 @@
 //! | `:i:<day>:<2 hex>` | answers kept for repeated requests |
 //! | `:y` | buckets that wait for their TTL |
 //! | `:k:…` | the token of a load |
+//! | `:u:<user>` | the partitions in which a user wrote lately |
 
 use std::fmt;
 

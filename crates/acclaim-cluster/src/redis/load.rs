@@ -123,6 +123,21 @@ pub struct Claim {
     token: String,
 }
 
+impl Claim {
+    pub(super) fn new(partition: Partition, cold: Cold, token: String) -> Self {
+        Self {
+            partition,
+            cold,
+            token,
+        }
+    }
+}
+
+/// A name that no other token has.
+pub(super) fn new_token() -> String {
+    format!("{:x}", rand::random::<u64>())
+}
+
 impl Redis {
     /// Loads what is cold and keeps it for `keep` (a loaded key is in the ledger, so it may go).
     ///
@@ -150,7 +165,7 @@ impl Redis {
         partition: Partition,
         cold: Cold,
     ) -> Result<Result<Claim, Loaded>, RedisError> {
-        let token = format!("{:x}", rand::random::<u64>());
+        let token = new_token();
         let mut call = CLAIM.on(partition);
         call.arg(cold.letter()).arg(&token).arg(LOAD_TOKEN_MILLIS);
         match &cold {
@@ -169,11 +184,7 @@ impl Redis {
         }
         let reply = self.call(&call).await?;
         match word(&reply) {
-            Some("OK") => Ok(Ok(Claim {
-                partition,
-                cold,
-                token,
-            })),
+            Some("OK") => Ok(Ok(Claim::new(partition, cold, token))),
             Some("HERE") => Ok(Err(Loaded::Here)),
             Some("HELD") => Ok(Err(Loaded::Busy)),
             Some("COLD" | "GONE") => Ok(Err(Loaded::Elsewhere)),

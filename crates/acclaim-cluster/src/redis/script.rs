@@ -37,6 +37,10 @@ pub static RESERVE: Script = script!("reserve.lua");
 pub static LIST: Script = script!("list.lua");
 pub static INSTALL_LIST: Script = script!("install_list.lua");
 pub static PERSISTED: Script = script!("persisted.lua");
+pub static PROGRESS: Script = script!("progress.lua");
+pub static SEAL: Script = script!("seal.lua");
+pub static MARK: Script = script!("mark.lua");
+pub static DROP: Script = script!("drop.lua");
 
 fn hex_sha1(source: &str) -> String {
     let mut hex = String::with_capacity(40);

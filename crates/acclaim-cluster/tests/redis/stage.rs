@@ -142,7 +142,7 @@ impl Stage {
                         cold.push(what);
                         waiting.push(*place);
                     }
-                    Decided::Mismatch => panic!("nothing was kept"),
+                    Decided::Waits | Decided::Mismatch => panic!("nothing was kept"),
                 }
             }
             self.load(cold).await;

@@ -9,9 +9,10 @@
 --   x  followed by the names of the targets under the kinds that a set of this one unsets
 --   i  followed by field, shelf and request of the answer to keep
 --   o  followed by the origin of the event
+--   c  this op belongs to the same write as the one before
 -- Answers, one an op: [R]<changed><active> <count> <rev>, T<target> and B<target> <generation>
--- <bucket> for what is cold, M for a field kept for another request. No answers: the partition is
--- cold.
+-- <bucket> for what is cold, M for a field kept for another request, W for an op that waits for an
+-- earlier one of its write: a write is decided in its order. No answers: the partition is cold.
 
 local call, format, sub, floor = redis.call, string.format, string.sub, math.floor
 local tag = KEYS[1]
@@ -202,15 +203,23 @@ local function kept_answer(field, shelf, request)
   return 'R' .. answer
 end
 
+-- What an op that waits needs to be loaded meanwhile.
+local function cold(name, user)
+  local entry, what = look(name, user)
+  return entry and 'W' or what
+end
+
 local at, n, given = 2, 0, #ARGV
+local waits = false
 while at < given do
   local name, user, code = ARGV[at], ARGV[at + 1], ARGV[at + 2]
   at = at + 3
-  local import, excludes, origin, field, shelf, request
+  local import, excludes, origin, field, shelf, request, continues
   if #code > 1 then
     for i = 2, #code do
       local flag = sub(code, i, i)
-      if flag == 'a' then import = ARGV[at]
+      if flag == 'c' then continues, at = true, at - 1
+      elseif flag == 'a' then import = ARGV[at]
       elseif flag == 'x' then excludes = ARGV[at]
       elseif flag == 'o' then origin = ARGV[at]
       else
@@ -221,11 +230,17 @@ while at < given do
     end
     code = sub(code, 1, 1)
   end
+  if not continues then waits = false end
   local answer = field and kept_answer(field, shelf, request)
   if not answer then
-    answer = decide(name, user, code, import, excludes, origin)
+    if waits then
+      answer = held[name .. ' ' .. user] or cold(name, user)
+    else
+      answer = decide(name, user, code, import, excludes, origin)
+    end
     local mark = sub(answer, 1, 1)
-    if mark == 'T' or mark == 'B' then
+    if mark == 'T' or mark == 'B' or mark == 'W' then
+      waits = true
       held[name .. ' ' .. user] = answer
       for other in string.gmatch(excludes or '', '%S+') do
         held[other .. ' ' .. user] = answer

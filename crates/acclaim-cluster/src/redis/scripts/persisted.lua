@@ -54,5 +54,9 @@ for _, place in ipairs(waiting) do
   expire(key, call('HGET', key, '#r'))
   call('ZREM', tag .. ':y', place)
 end
-call('XTRIM', tag .. ':j', 'MINID', '~', ARGV[4])
+local from = tonumber(ARGV[4]) - 1
+if from > (tonumber(call('GET', tag .. ':o')) or 0) then
+  call('SET', tag .. ':o', string.format('%d', from))
+  call('XTRIM', tag .. ':j', 'MINID', '~', ARGV[4])
+end
 return call('ZCOUNT', tag .. ':y', '-inf', ARGV[1])
