@@ -11,7 +11,7 @@ use std::time::Duration;
 use acclaim_core::Rev;
 use sqlx::Row;
 
-use super::error::{Failure, LedgerError, SchemaError};
+use super::error::{Failure, LedgerError};
 use super::pools::Ledger;
 use super::session::{Session, Sql, give_up};
 
@@ -54,28 +54,6 @@ pub struct Partition {
 }
 
 impl Ledger {
-    /// Makes the partitions of a new store, or compares their number with the store's.
-    ///
-    /// # Errors
-    /// [`SchemaError::Partitions`] when the store was made with another number.
-    pub async fn make_partitions(&self, partitions: u16) -> Result<(), LedgerError> {
-        if !(1..=MAX_PARTITIONS).contains(&partitions) {
-            let limit = usize::from(MAX_PARTITIONS);
-            let given = usize::from(partitions);
-            return Err(LedgerError::TooMany {
-                what: "partitions",
-                given,
-                limit,
-            });
-        }
-        self.retried(|| async move {
-            let mut session = self.writing().await?;
-            let outcome = make(&mut session, partitions).await;
-            give_up(&mut session, outcome).await
-        })
-        .await
-    }
-
     /// Takes up to `most` leases that are free or over, for `owner`.
     ///
     /// # Errors
@@ -160,41 +138,6 @@ fn partition(row: &sqlx::mysql::MySqlRow) -> Result<Partition, Failure> {
         applied: Rev(row.try_get(4)?),
         left: Duration::from_micros(until.saturating_sub(now)),
     })
-}
-
-async fn make(session: &mut Session, partitions: u16) -> Result<(), Failure> {
-    session.begin("START TRANSACTION").await?;
-    let mut sql = Sql::new("INSERT IGNORE INTO meta (name, value) VALUES ('partitions', ?)");
-    sql.bind(partitions.to_string().into_bytes());
-    session.run(sql).await?;
-    let found = Sql::new("SELECT value FROM meta WHERE name = 'partitions' FOR UPDATE");
-    let found = session.first(found).await?;
-    let value: Vec<u8> = found
-        .map(|row| row.try_get(0))
-        .transpose()?
-        .unwrap_or_default();
-    let found = std::str::from_utf8(&value)
-        .ok()
-        .and_then(|text| text.parse().ok());
-    let found: u16 =
-        found.ok_or_else(|| LedgerError::Corrupt(format!("meta.partitions is {value:?}")))?;
-    if found != partitions {
-        return Err(LedgerError::from(SchemaError::Partitions {
-            found,
-            asked: partitions,
-        })
-        .into());
-    }
-    let mut sql = Sql::new(
-        "INSERT IGNORE INTO partitions (n, epoch, owner, fence, lease_until, applied) VALUES ",
-    );
-    sql.rows("(?, 1, '', 0, 0, 0)", usize::from(partitions));
-    for n in 0..partitions {
-        sql.bind(n);
-    }
-    session.run(sql).await?;
-    session.commit().await?;
-    Ok(())
 }
 
 async fn take(

@@ -7,6 +7,7 @@
 //! - [`codec`] and [`blob`]: how things stand in columns;
 //! - [`schema`] and [`migrate`]: the tables and how they come to be;
 //! - [`dictionary`]: the numbers of kinds and target types;
+//! - [`store`]: who the store is, how many partitions it has, its epoch;
 //! - [`lease`]: who may write a partition;
 //! - [`apply`]: a batch of events in one transaction;
 //! - [`read`]: everything that is asked of the record;
@@ -36,6 +37,7 @@ mod retry;
 mod rows;
 pub mod schema;
 mod session;
+pub mod store;
 
 pub use apply::{Applied, MAX_BATCH_EVENTS};
 pub use dictionary::{KindNo, TypeNo};
@@ -43,3 +45,4 @@ pub use error::{Class, LedgerError, SchemaError};
 pub use event::{Batch, Entry, LedgerEvent};
 pub use lease::Lease;
 pub use pools::{Bounds, Ledger};
+pub use store::{EpochRaised, Store, StoreSpec};
