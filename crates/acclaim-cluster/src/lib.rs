@@ -7,5 +7,6 @@
 //! Nothing in [`redis`] knows SQL, nothing in [`ledger`] knows Redis.
 #![forbid(unsafe_code)]
 
+pub mod engine;
 pub mod ledger;
 pub mod redis;

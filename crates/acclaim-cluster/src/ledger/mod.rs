@@ -33,6 +33,7 @@ pub mod lease;
 pub mod migrate;
 mod pools;
 pub mod read;
+pub mod recount;
 mod retry;
 mod rows;
 pub mod schema;

@@ -1,0 +1,181 @@
+//! The journals of all partitions as one.
+//!
+//! Places are given in each partition by itself, so a later transition may have a lower place in
+//! another one. Before events are handed out, every partition is sealed up to the highest place
+//! given anywhere: from then on nothing comes below it, and what is there is merged. This happens
+//! only while somebody reads.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use acclaim_core::port::Event;
+use acclaim_core::{JournalError, Rev};
+use futures::future::try_join_all;
+
+use super::shared::Shared;
+use crate::redis::error::RedisError;
+use crate::redis::event::JournalEvent;
+use crate::redis::journal::MAX_JOURNAL_READ_EVENTS;
+use crate::redis::load::Cold;
+use crate::redis::progress::Progress;
+
+/// How far a place may lie ahead of the clocks of all shards: one whose clock is wrong must not
+/// take the others with it.
+const MAX_AHEAD_MICROS: u64 = 10_000_000;
+const FIRST_PAUSE: Duration = Duration::from_millis(5);
+const LONGEST_PAUSE: Duration = Duration::from_millis(100);
+
+fn journal_error(error: impl std::fmt::Display) -> JournalError {
+    JournalError::Store(error.to_string())
+}
+
+impl Shared {
+    /// See [`acclaim_core::port::Journal::journal_after`].
+    pub async fn journal_after(
+        self: &Arc<Self>,
+        after: Rev,
+        max_events: usize,
+    ) -> Result<Vec<Event>, JournalError> {
+        let found = self.warm_progress().await?;
+        let oldest = found.iter().map(|(_, progress)| progress.kept_after).max();
+        let oldest = oldest.unwrap_or(Rev::ZERO);
+        if after < oldest {
+            let (asked, oldest) = (after.0, oldest.0);
+            return Err(JournalError::Trimmed { asked, oldest });
+        }
+        let newest = found.iter().map(|(_, progress)| progress.newest).max();
+        if newest.is_none_or(|newest| newest <= after) {
+            return Ok(Vec::new());
+        }
+        let upto = self.seal(&found).await.map_err(journal_error)?;
+        let with_events = found.iter().filter(|(_, progress)| progress.newest > after);
+        let reads = with_events.map(|(number, _)| self.part_after(*number, after, upto, max_events));
+        let parts = try_join_all(reads).await?;
+        let mut merged: BTreeMap<(Rev, u16), JournalEvent> = BTreeMap::new();
+        for (number, events) in parts {
+            merged.extend(events.into_iter().map(|event| ((event.seq, number), event)));
+        }
+        let mut events = Vec::new();
+        for (_, event) in merged {
+            if events.len() >= max_events {
+                break;
+            }
+            events.extend(self.told(event).await?);
+        }
+        Ok(events)
+    }
+
+    /// How far every partition is; those that are cold are loaded.
+    async fn warm_progress(self: &Arc<Self>) -> Result<Vec<(u16, Progress)>, JournalError> {
+        let all: Vec<u16> = self.all_partitions().collect();
+        loop {
+            let found = self.progress_of(&all).await.map_err(journal_error)?;
+            let cold: Vec<(u16, Cold)> = found
+                .iter()
+                .filter(|(_, progress)| progress.is_none())
+                .map(|(number, _)| (*number, Cold::Partition))
+                .collect();
+            if cold.is_empty() {
+                let here = found.into_iter();
+                return Ok(here.filter_map(|(n, progress)| Some((n, progress?))).collect());
+            }
+            self.load_all(cold).await.map_err(journal_error)?;
+        }
+    }
+
+    /// Seals all partitions and answers up to where.
+    async fn seal(&self, found: &[(u16, Progress)]) -> Result<Rev, RedisError> {
+        let last = found.iter().map(|(_, progress)| progress.last).max();
+        let mut upto = last.unwrap_or(Rev::ZERO);
+        if self.clock.is_none() {
+            let slowest = found.iter().map(|(_, progress)| progress.time.0).min();
+            upto = upto.min(Rev(slowest.unwrap_or(0) + MAX_AHEAD_MICROS));
+        }
+        let open = found.iter().filter(|(_, progress)| progress.last < upto);
+        let seals = open.map(|(number, _)| self.redis.seal(self.partition(*number), upto));
+        try_join_all(seals).await?;
+        Ok(upto)
+    }
+
+    /// Up to `max_events` events of a partition after `after` and not after `upto`.
+    async fn part_after(
+        &self,
+        number: u16,
+        after: Rev,
+        upto: Rev,
+        max_events: usize,
+    ) -> Result<(u16, Vec<JournalEvent>), JournalError> {
+        let partition = self.partition(number);
+        let mut events: Vec<JournalEvent> = Vec::new();
+        let mut from = after;
+        while events.len() < max_events {
+            let most = (max_events - events.len()).min(MAX_JOURNAL_READ_EVENTS);
+            let read = self.redis.journal_after(partition, from, most).await;
+            let read = read.map_err(journal_error)?;
+            let is_last = read.len() < most;
+            for entry in read {
+                match entry {
+                    Ok(event) if event.seq > upto => return Ok((number, events)),
+                    Ok(event) => {
+                        from = event.seq;
+                        events.push(event);
+                    }
+                    // It is a dead letter for the worker, and nothing to tell.
+                    Err(unreadable) => {
+                        tracing::warn!(%unreadable, number, "an event was left out");
+                        from = Rev(from.0 + 1);
+                    }
+                }
+            }
+            if is_last {
+                break;
+            }
+        }
+        Ok((number, events))
+    }
+
+    /// An event in the words of the port; none for a kind that is not configured.
+    async fn told(&self, event: JournalEvent) -> Result<Option<Event>, JournalError> {
+        let edge = self.edge_of(&event.target, &event.user).await;
+        Ok(edge.map_err(journal_error)?.map(|edge| Event {
+            seq: event.seq,
+            edge,
+            active: event.active,
+            rev: event.rev,
+            count: event.count,
+        }))
+    }
+
+    /// See [`acclaim_core::port::Journal::journal_passes`].
+    pub async fn journal_passes(&self, after: Rev) {
+        let (mut end, mut stopping) = (self.end.subscribe(), self.stopping.subscribe());
+        // An error means that the engine is gone, which is as good a reason to return.
+        tokio::select! {
+            _ = end.wait_for(|end| *end > after) => {}
+            _ = stopping.wait_for(|stopping| *stopping) => {}
+            () = self.look_for_events(after) => {}
+        }
+    }
+
+    /// Asks again and again what other nodes wrote.
+    async fn look_for_events(&self, after: Rev) {
+        let mut pause = FIRST_PAUSE;
+        while *self.end.borrow() <= after {
+            if let Err(error) = self.look_for_end().await {
+                tracing::warn!(%error, "the journals could not be looked at");
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    /// Takes note of the newest transition of all partitions.
+    pub async fn look_for_end(&self) -> Result<(), RedisError> {
+        let all: Vec<u16> = self.all_partitions().collect();
+        let found = self.progress_of(&all).await?.into_iter();
+        let newest = found.filter_map(|(_, progress)| progress.map(|progress| progress.newest));
+        self.saw(newest.max().unwrap_or(Rev::ZERO));
+        Ok(())
+    }
+}

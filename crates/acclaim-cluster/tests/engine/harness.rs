@@ -1,0 +1,115 @@
+//! A cluster of one node as the suites want it: a Redis and a database of its own.
+
+use std::sync::Arc;
+
+use acclaim_cluster::engine::{Cluster, ClusterConfig, ClusterLimits};
+use acclaim_core::port::Clock;
+use acclaim_core::{Engine, Kinds};
+use acclaim_servers::{Database, MariaDb, MariaDbOptions, Redis};
+use acclaim_testkit::ManualClock;
+use acclaim_testkit::conformance::{Ending, Harness};
+use async_trait::async_trait;
+use tokio::sync::OnceCell;
+
+use crate::drain::Drain;
+
+/// Of a store in the suites.
+const PARTITIONS: u16 = 1;
+
+static SERVER: OnceCell<MariaDb> = OnceCell::const_new();
+
+/// A fresh database on a MariaDB that does not flush: nothing here cuts its power.
+pub async fn database() -> Database {
+    let start = || {
+        let options = MariaDbOptions::default()
+            .set("innodb-flush-log-at-trx-commit", "0")
+            .set("innodb-doublewrite", "0");
+        MariaDb::start_with(options)
+    };
+    SERVER.get_or_init(start).await.database().await
+}
+
+/// One node with its servers.
+pub struct Clustered {
+    kinds: Kinds,
+    clock: Arc<ManualClock>,
+    config: ClusterConfig,
+    engine: Option<Arc<Cluster>>,
+    drain: Option<Drain>,
+    redis: Redis,
+    _database: Database,
+}
+
+/// Small limits, so that short tests cross them.
+fn limits() -> ClusterLimits {
+    ClusterLimits {
+        ranking_cache_millis: 0,
+        job_lease_millis: 1_000,
+        job_poll_millis: 20,
+        job_step_edges: 300,
+        health_interval_millis: 50,
+        read_wait_max_millis: 20_000,
+        ..ClusterLimits::default()
+    }
+}
+
+impl Clustered {
+    async fn begin(&mut self) {
+        let clock = Arc::clone(&self.clock) as Arc<dyn Clock>;
+        let engine = Cluster::open(self.config.clone(), self.kinds.clone(), Some(clock)).await;
+        let engine = Arc::new(engine.unwrap());
+        self.drain = Some(Drain::begin(&engine));
+        self.engine = Some(engine);
+    }
+
+    /// Removes from Redis what it may evict.
+    async fn evict(&self) {
+        let mut redis = self.redis.try_connect().await.unwrap();
+        let keys: Vec<String> = redis::cmd("KEYS").arg("*").query_async(&mut redis).await.unwrap();
+        for key in keys {
+            let left: i64 = redis::cmd("PTTL").arg(&key).query_async(&mut redis).await.unwrap();
+            if left > 0 {
+                let _: i64 = redis::cmd("DEL").arg(&key).query_async(&mut redis).await.unwrap();
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Harness for Clustered {
+    async fn open(kinds: Kinds, clock: Arc<ManualClock>) -> Self {
+        let (redis, database) = tokio::join!(Redis::start(), database());
+        let config = ClusterConfig {
+            partitions: PARTITIONS,
+            limits: limits(),
+            ..ClusterConfig::new(&redis.url(), database.url(), "one")
+        };
+        let mut clustered = Self {
+            kinds,
+            clock,
+            config,
+            engine: None,
+            drain: None,
+            redis,
+            _database: database,
+        };
+        clustered.begin().await;
+        clustered
+    }
+
+    fn engine(&self) -> Arc<dyn Engine> {
+        self.engine.clone().unwrap()
+    }
+
+    async fn reopen(&mut self, ending: Ending) -> bool {
+        let engine = self.engine.take().unwrap();
+        self.drain = None;
+        if ending == Ending::Clean {
+            engine.stop().await;
+        }
+        drop(engine);
+        self.evict().await;
+        self.begin().await;
+        true
+    }
+}
