@@ -37,6 +37,8 @@ pub static RESERVE: Script = script!("reserve.lua");
 pub static LIST: Script = script!("list.lua");
 pub static INSTALL_LIST: Script = script!("install_list.lua");
 pub static PERSISTED: Script = script!("persisted.lua");
+pub static FORGET: Script = script!("forget.lua");
+pub static SWEEP: Script = script!("sweep.lua");
 
 fn hex_sha1(source: &str) -> String {
     let mut hex = String::with_capacity(40);
