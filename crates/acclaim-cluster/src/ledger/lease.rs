@@ -109,6 +109,22 @@ impl Ledger {
         .await
     }
 
+    /// Ends the lease of a partition, whoever holds it, and answers how far the partition is
+    /// applied: batches that were read from its journal before this call are not applied after it.
+    /// For whoever opens the partition again after Redis lost its journal and does not hold its
+    /// lease; who does applies an empty batch instead, which answers the same.
+    ///
+    /// # Errors
+    /// [`LedgerError`].
+    pub async fn fence_off(&self, partition: u16) -> Result<Rev, LedgerError> {
+        self.retried(|| async move {
+            let mut session = self.writing().await?;
+            let outcome = fence_off(&mut session, partition).await;
+            give_up(&mut session, outcome).await
+        })
+        .await
+    }
+
     /// All partitions.
     ///
     /// # Errors
@@ -138,6 +154,22 @@ fn partition(row: &sqlx::mysql::MySqlRow) -> Result<Partition, Failure> {
         applied: Rev(row.try_get(4)?),
         left: Duration::from_micros(until.saturating_sub(now)),
     })
+}
+
+async fn fence_off(session: &mut Session, partition: u16) -> Result<Rev, Failure> {
+    session.begin("START TRANSACTION").await?;
+    let mut sql = Sql::new(
+        "UPDATE partitions SET fence = fence + 1, owner = '', lease_until = 0 WHERE n = ?",
+    );
+    sql.bind(partition);
+    session.run(sql).await?;
+    let mut sql = Sql::new("SELECT applied FROM partitions WHERE n = ?");
+    sql.bind(partition);
+    let row = session.first(sql).await?;
+    let row = row.ok_or_else(|| LedgerError::Corrupt(format!("there is no partition {partition}")))?;
+    let applied = Rev(row.try_get(0)?);
+    session.commit().await?;
+    Ok(applied)
 }
 
 async fn take(

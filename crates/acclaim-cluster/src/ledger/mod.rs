@@ -30,6 +30,7 @@ pub mod event;
 mod fold;
 pub mod journals;
 pub mod lease;
+mod members;
 pub mod migrate;
 mod pools;
 pub mod read;

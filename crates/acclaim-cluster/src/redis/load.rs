@@ -208,7 +208,7 @@ impl Redis {
         match &claim.cold {
             Cold::Partition => {
                 let applied = source.applied(claim.partition.number).await?;
-                call.arg(applied.0);
+                return Ok(self.fill_partition(claim, applied).await?);
             }
             Cold::Record(target) => {
                 let (row, edges) = source.target(target, MAX_INLINE_ENTRIES).await?;
@@ -235,11 +235,26 @@ impl Redis {
                 add_entries(&mut call, &edges);
             }
         }
-        let reply = self.call(&call).await?;
+        Ok(self.install(&call).await?)
+    }
+
+    /// Opens a partition whose journal begins after `applied`, which was read under this claim and
+    /// behind which no batch of an earlier journal can come any more.
+    ///
+    /// # Errors
+    /// [`RedisError`].
+    pub async fn fill_partition(&self, claim: Claim, applied: Rev) -> Result<Loaded, RedisError> {
+        let mut call = INSTALL.on(claim.partition);
+        call.arg(claim.cold.letter()).arg(&claim.token).arg(applied.0);
+        self.install(&call).await
+    }
+
+    async fn install(&self, call: &Call) -> Result<Loaded, RedisError> {
+        let reply = self.call(call).await?;
         match word(&reply) {
             Some("OK") => Ok(Loaded::Here),
             Some("LOST") => Ok(Loaded::Busy),
-            _ => Err(Call::unexpected(&INSTALL, &reply).into()),
+            _ => Err(Call::unexpected(&INSTALL, &reply)),
         }
     }
 }

@@ -41,6 +41,8 @@ pub static PROGRESS: Script = script!("progress.lua");
 pub static SEAL: Script = script!("seal.lua");
 pub static MARK: Script = script!("mark.lua");
 pub static DROP: Script = script!("drop.lua");
+pub static FORGET: Script = script!("forget.lua");
+pub static SWEEP: Script = script!("sweep.lua");
 
 fn hex_sha1(source: &str) -> String {
     let mut hex = String::with_capacity(40);

@@ -9,7 +9,7 @@ use acclaim_cluster::redis::event::JournalEvent;
 use acclaim_cluster::redis::keys::{Partition, TargetName};
 use acclaim_cluster::redis::list::Newest;
 use acclaim_cluster::redis::load::{Cold, Loaded};
-use acclaim_cluster::redis::persist::Persisted;
+use acclaim_cluster::redis::persist::{Keep, Persisted, Told};
 use acclaim_cluster::redis::read::Found;
 use acclaim_core::model::Model;
 use acclaim_core::{
@@ -43,6 +43,8 @@ pub struct Stage {
     /// Everything ever read from the journal.
     pub journal: Vec<JournalEvent>,
     unmarked: BTreeSet<(TargetName, Id)>,
+    unmarked_events: usize,
+    marked: Rev,
     chance: StdRng,
 }
 
@@ -91,6 +93,8 @@ impl Stage {
             now: BASE,
             journal: Vec::new(),
             unmarked: BTreeSet::new(),
+            unmarked_events: 0,
+            marked: Rev::ZERO,
             chance: StdRng::seed_from_u64(7),
         }
     }
@@ -188,6 +192,7 @@ impl Stage {
             self.ledger.apply(&event);
             self.unmarked
                 .insert((event.target.clone(), event.user.clone()));
+            self.unmarked_events += 1;
             self.journal.push(event);
         }
     }
@@ -195,17 +200,26 @@ impl Stage {
     /// The worker tells Redis.
     pub async fn mark(&mut self) -> u64 {
         let upto = self.ledger.applied_to();
+        let entries = std::mem::take(&mut self.unmarked_events);
         let persisted = Persisted {
             upto,
-            keep: KEEP,
-            journal_from: upto,
+            after: self.marked,
+            last: (entries > 0).then_some(upto),
+            entries,
             edges: std::mem::take(&mut self.unmarked),
         };
-        self.redis
-            .persisted(PARTITION, &persisted)
-            .await
-            .unwrap()
-            .unwrap_or(0)
+        let keep = Keep {
+            keys: KEEP,
+            journal: Duration::ZERO,
+            journal_events: 0,
+        };
+        let told = self.redis.persisted(PARTITION, Some(self.now), keep, &persisted);
+        self.marked = upto;
+        match told.await.unwrap() {
+            Told::Noted { waiting, .. } => waiting,
+            Told::Cold => 0,
+            Told::OtherJournal => panic!("there is one journal"),
+        }
     }
 
     pub async fn drain(&mut self) {
