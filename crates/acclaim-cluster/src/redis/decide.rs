@@ -1,5 +1,7 @@
 //! Deciding ops: one call a partition.
 
+use std::time::Duration;
+
 use acclaim_core::port::Idempotency;
 use acclaim_core::{Action, Id, Origin, Rev, Transition};
 use redis::Value;
@@ -79,21 +81,47 @@ impl Redis {
         now: Option<Rev>,
         ops: &[DecideOp],
     ) -> Result<Vec<Decided>, RedisError> {
-        let mut call = DECIDE.on(partition);
-        call.arg(now.unwrap_or(Rev::ZERO).0);
-        for op in ops {
-            add(&mut call, op);
-        }
-        let reply = self.call(&call).await?;
-        let answers = script::texts(&DECIDE, &reply)?;
-        if answers.is_empty() {
-            return Ok(vec![Decided::Cold(Cold::Partition); ops.len()]);
-        }
-        let decided: Option<Vec<_>> = answers.into_iter().map(read_answer).collect();
-        match decided {
-            Some(decided) if decided.len() == ops.len() => Ok(decided),
-            _ => Err(unexpected(&reply)),
-        }
+        let reply = self.call(&call(partition, now, ops)).await?;
+        read(&reply, ops.len())
+    }
+
+    /// The same, and waits for at most so long until so many replicas of the server have it. Answers
+    /// also how many have; that fewer have undoes nothing.
+    ///
+    /// # Errors
+    /// As [`Redis::decide`].
+    pub async fn decide_replicated(
+        &self,
+        partition: Partition,
+        now: Option<Rev>,
+        ops: &[DecideOp],
+        replicas: u32,
+        patience: Duration,
+    ) -> Result<(Vec<Decided>, u64), RedisError> {
+        let call = call(partition, now, ops);
+        let (reply, have) = self.call_replicated(&call, replicas, patience).await?;
+        Ok((read(&reply, ops.len())?, have))
+    }
+}
+
+fn call(partition: Partition, now: Option<Rev>, ops: &[DecideOp]) -> Call {
+    let mut call = DECIDE.on(partition);
+    call.arg(now.unwrap_or(Rev::ZERO).0);
+    for op in ops {
+        add(&mut call, op);
+    }
+    call
+}
+
+fn read(reply: &Value, ops: usize) -> Result<Vec<Decided>, RedisError> {
+    let answers = script::texts(&DECIDE, reply)?;
+    if answers.is_empty() {
+        return Ok(vec![Decided::Cold(Cold::Partition); ops]);
+    }
+    let decided: Option<Vec<_>> = answers.into_iter().map(read_answer).collect();
+    match decided {
+        Some(decided) if decided.len() == ops => Ok(decided),
+        _ => Err(unexpected(reply)),
     }
 }
 

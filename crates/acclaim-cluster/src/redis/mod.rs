@@ -11,14 +11,17 @@
 //!
 //! This module knows no SQL: what a load reads comes through [`load::Source`].
 
+pub mod address;
 pub mod connection;
 pub mod decide;
+pub mod durability;
 pub mod error;
 pub mod event;
 pub mod idempotency;
 pub mod journal;
 pub mod keys;
 pub mod layout;
+pub mod limits;
 pub mod list;
 pub mod load;
 pub mod marks;
@@ -27,4 +30,7 @@ pub mod persist;
 pub mod progress;
 pub mod read;
 pub mod renew;
+mod refusal;
 mod script;
+mod slots;
+mod topology;
