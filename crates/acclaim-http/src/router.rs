@@ -81,6 +81,19 @@ pub(crate) fn routes() -> (Router<Shared>, utoipa::openapi::OpenApi) {
     (router, document)
 }
 
+/// The routes of a process that only moves events: how it stands, and nothing else.
+pub(crate) fn operations() -> (Router<Shared>, utoipa::openapi::OpenApi) {
+    let (router, document) = OpenApiRouter::with_openapi(Document::openapi())
+        .routes(routes!(health::health))
+        .routes(routes!(health::ready))
+        .routes(routes!(metrics::read))
+        .split_for_parts();
+    let router = router
+        .fallback(no_route_of_worker)
+        .method_not_allowed_fallback(no_method);
+    (router, document)
+}
+
 /// The same calls without the prefix too, under names of their own.
 fn also_unprefixed(
     (schemas, mut paths, router): UtoipaMethodRouter<Shared>,
@@ -107,6 +120,15 @@ fn also_unprefixed(
 
 async fn no_route(uri: Uri) -> Problem {
     let detail = format!("there is no route {}; /docs lists them", uri.path());
+    Problem::new(Code::NotFound, detail)
+}
+
+async fn no_route_of_worker(uri: Uri) -> Problem {
+    let path = uri.path();
+    let detail = format!(
+        "there is no route {path}: this process is a worker, which answers /health, /ready and \
+         /metrics; ask a server that was started with `acclaim serve`"
+    );
     Problem::new(Code::NotFound, detail)
 }
 

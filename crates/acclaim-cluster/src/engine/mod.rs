@@ -71,6 +71,23 @@ pub enum OpenError {
     Dictionary(#[from] DictionaryError),
 }
 
+impl OpenError {
+    /// Whether a server could not be reached, so that another try may end otherwise.
+    #[must_use]
+    pub fn is_unreachable(&self) -> bool {
+        match self {
+            Self::Redis(error) => matches!(
+                error,
+                RedisError::Unavailable { .. }
+                    | RedisError::Timeout { .. }
+                    | RedisError::Lost { .. }
+            ),
+            Self::Ledger(error) => matches!(error, LedgerError::Unavailable { .. }),
+            Self::Unsafe(_) | Self::Worker(_) | Self::Dictionary(_) => false,
+        }
+    }
+}
+
 /// A node's engine.
 pub struct Cluster {
     shared: Arc<Shared>,

@@ -18,7 +18,7 @@ use super::retry::{self, Counters};
 use super::session::{Session, Sql};
 
 /// Bounds on the work with the ledger.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bounds {
     /// Connections that apply journals, take leases and write administration.
     pub write_connections: u32,
