@@ -93,8 +93,8 @@ impl Shared {
             upto = upto.min(Rev(slowest.unwrap_or(0) + MAX_AHEAD_MICROS));
         }
         let open = found.iter().filter(|(_, progress)| progress.last < upto);
-        let seals = open.map(|(number, _)| self.redis.seal(self.partition(*number), upto));
-        try_join_all(seals).await?;
+        let open: Vec<_> = open.map(|(number, _)| self.partition(*number)).collect();
+        self.redis.seal(&open, upto).await?;
         Ok(upto)
     }
 

@@ -9,7 +9,7 @@ use futures::future::join_all;
 use tokio::time::Instant;
 
 use super::errors::{unavailable, unknown};
-use super::lane::{Answer, Piece, PieceFailure, Sent};
+use super::lane::{Answer, Piece, PieceFailure, Sent, Terms};
 use super::shared::Shared;
 use crate::redis::decide::DecideOp;
 use crate::redis::error::RedisError;
@@ -63,7 +63,12 @@ impl Shared {
         let parts = self.parts(&write).await?;
         let marks = marks(&write.ops, &parts);
         let touched: Vec<u16> = parts.keys().copied().collect();
-        let decided = self.decide_parts(write.ops.len(), parts, write.idempotency, deadline);
+        let terms = Terms {
+            repeatable: write.idempotency.is_some(),
+            replicated: write.ack == Ack::Replica,
+            deadline,
+        };
+        let decided = self.decide_parts(write.ops.len(), parts, terms);
         let (answers, marked) = tokio::join!(decided, self.mark(marks));
         if let Err(error) = marked {
             // The edges are decided all the same; the users' lists follow with the ledger.
@@ -139,17 +144,16 @@ impl Shared {
         self: &Arc<Self>,
         ops: usize,
         parts: Parts,
-        idempotency: Option<Idempotency>,
-        deadline: Instant,
+        terms: Terms,
     ) -> Result<Vec<Answer>, WriteError> {
         let mut sent = Vec::with_capacity(parts.len());
         for (partition, (places, ops)) in parts {
-            let (piece, on_its_way) = Piece::new(ops, idempotency.is_some(), deadline);
+            let (piece, on_its_way) = Piece::new(ops, terms);
             self.enqueue(partition, piece);
             sent.push((places, on_its_way));
         }
         let waiting = sent.into_iter().map(|(places, sent)| async move {
-            (places, answer_of(sent, deadline).await)
+            (places, answer_of(sent, terms.deadline).await)
         });
         let mut answers = vec![None; ops];
         let mut failure = None;
@@ -219,14 +223,10 @@ impl Shared {
 
 fn refuse_ack(ack: Ack) -> Result<(), WriteError> {
     match ack {
-        Ack::Default | Ack::Redis | Ack::Ledger => Ok(()),
-        Ack::Replica => Err(WriteError::AckNotPossible {
-            asked: "replica",
-            reason: "this server does not wait for replicas; ask for redis or ledger",
-        }),
+        Ack::Default | Ack::Redis | Ack::Replica | Ack::Ledger => Ok(()),
         Ack::Bus => Err(WriteError::AckNotPossible {
             asked: "bus",
-            reason: "no bus is configured; ask for redis or ledger",
+            reason: "no bus is configured; ask for redis, replica or ledger",
         }),
     }
 }
