@@ -42,8 +42,8 @@ mod writes;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use acclaim_core::port::Clock;
-use acclaim_core::{Kinds, Rev};
+use acclaim_core::Kinds;
+use acclaim_core::port::{Clock, Place};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
@@ -140,7 +140,7 @@ impl Cluster {
             boards: boards::Boards::default(),
             pulse: health::Pulse::new(guarantee),
             keys_in_flight: Mutex::default(),
-            end: watch::Sender::new(Rev::ZERO),
+            end: watch::Sender::new(Place::START),
             stopping: watch::Sender::new(false),
             worker: OwnWorker(worker.as_ref().map(Worker::hurry)),
             job_queued: Notify::new(),

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use acclaim_core::port::{Clock, Fingerprint};
+use acclaim_core::port::{Clock, Fingerprint, Place};
 use acclaim_core::{Kinds, Rev};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
@@ -42,7 +42,7 @@ pub struct Shared {
     /// Idempotency keys whose first request is under way on this node.
     pub keys_in_flight: Mutex<HashSet<Fingerprint>>,
     /// The place of the newest transition that this node knows of.
-    pub end: watch::Sender<Rev>,
+    pub end: watch::Sender<Place>,
     pub stopping: watch::Sender<bool>,
     /// The worker of this process, if it has one.
     pub worker: OwnWorker,
@@ -88,7 +88,7 @@ impl Shared {
                 .duration_since(std::time::UNIX_EPOCH)
                 .map_or(0, |since| u64::try_from(since.as_micros()).unwrap_or(0))),
         };
-        now.max(*self.end.borrow())
+        now.max(self.end.borrow().seq)
     }
 
     /// The ledger by that time.
@@ -105,7 +105,7 @@ impl Shared {
     }
 
     /// Takes note of a transition at `place`.
-    pub fn saw(&self, place: Rev) {
+    pub fn saw(&self, place: Place) {
         self.end.send_if_modified(|end| {
             let newer = place > *end;
             if newer {

@@ -1,10 +1,10 @@
 //! Writes: parted by partition, decided in lanes, put together again.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use acclaim_core::port::{Ack, Applied, Fingerprint, Idempotency, Write};
-use acclaim_core::{Id, Op, Rev, WriteError};
+use acclaim_core::port::{Ack, Applied, Fingerprint, Idempotency, Place, Write};
+use acclaim_core::{Op, WriteError};
 use futures::future::join_all;
 use tokio::time::Instant;
 
@@ -61,7 +61,9 @@ impl Shared {
             None => false,
         };
         let parts = self.parts(&write).await?;
-        let marks = marks(&write.ops, &parts);
+        let partitions = partitions_of(write.ops.len(), &parts);
+        let users = write.ops.iter().map(|op| op.edge.user.clone());
+        let marks = users.zip(partitions.iter().copied()).collect();
         let touched: Vec<u16> = parts.keys().copied().collect();
         let terms = Terms {
             repeatable: write.idempotency.is_some(),
@@ -75,7 +77,7 @@ impl Shared {
             tracing::warn!(%error, "writes could not be marked for their users");
         }
         let answers = answers?;
-        self.look_at_end(&write.ops, &answers, &touched).await;
+        self.look_at_end(&write.ops, &answers, &partitions).await;
         if write.ack == Ack::Ledger {
             self.wait_for_ledger(&touched, deadline).await?;
         }
@@ -190,18 +192,27 @@ impl Shared {
     }
 
     /// Takes note of the newest place that these answers came with.
-    async fn look_at_end(&self, ops: &[Op], answers: &[Answer], touched: &[u16]) {
+    async fn look_at_end(&self, ops: &[Op], answers: &[Answer], partitions: &[u16]) {
         let changed = || {
-            let pairs = ops.iter().zip(answers);
-            pairs.filter(|(_, (transition, replayed))| transition.changed && !replayed)
+            let all = ops.iter().zip(answers).zip(partitions);
+            all.filter(|((_, (transition, replayed)), _)| transition.changed && !replayed)
         };
-        if changed().any(|(op, _)| op.at.is_some()) {
+        let imported = changed().filter(|((op, _), _)| op.at.is_some());
+        let mut imported: Vec<u16> = imported.map(|(_, partition)| *partition).collect();
+        imported.sort_unstable();
+        imported.dedup();
+        if !imported.is_empty() {
             // An import's rev is not its place.
-            if let Ok(found) = self.progress_of(touched).await {
-                let newest = found.into_iter().filter_map(|(_, progress)| progress);
-                self.saw(newest.map(|progress| progress.newest).max().unwrap_or(Rev::ZERO));
+            if let Ok(found) = self.progress_of(&imported).await {
+                self.saw_newest(&found);
             }
-        } else if let Some(newest) = changed().map(|(_, (answer, _))| answer.rev).max() {
+        }
+        let places = changed().filter(|((op, _), _)| op.at.is_none());
+        let places = places.map(|((_, (answer, _)), partition)| Place {
+            seq: answer.rev,
+            partition: *partition,
+        });
+        if let Some(newest) = places.max() {
             self.saw(newest);
         }
     }
@@ -231,13 +242,15 @@ fn refuse_ack(ack: Ack) -> Result<(), WriteError> {
     }
 }
 
-fn marks(ops: &[Op], parts: &Parts) -> HashSet<(Id, u16)> {
-    let places = parts
-        .iter()
-        .flat_map(|(partition, (places, _))| places.iter().map(move |place| (place, *partition)));
-    places
-        .map(|(place, partition)| (ops[*place].edge.user.clone(), partition))
-        .collect()
+/// The partition of each op.
+fn partitions_of(ops: usize, parts: &Parts) -> Vec<u16> {
+    let mut partitions = vec![0; ops];
+    for (partition, (places, _)) in parts {
+        for place in places {
+            partitions[*place] = *partition;
+        }
+    }
+    partitions
 }
 
 /// Waits for a piece until the deadline, then gives it up.

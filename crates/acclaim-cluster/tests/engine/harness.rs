@@ -1,19 +1,23 @@
 //! A cluster of one node as the suites want it: a Redis and a database of its own.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use acclaim_cluster::engine::{Cluster, ClusterConfig, ClusterLimits};
+use acclaim_cluster::ledger::Ledger;
+use acclaim_cluster::redis::keys::{Partition, TargetName};
 use acclaim_cluster::worker::WorkerLimits;
+use acclaim_core::model::Partitions;
 use acclaim_core::port::Clock;
-use acclaim_core::{Engine, Kinds};
+use acclaim_core::{Engine, Kinds, Target};
 use acclaim_servers::{Database, MariaDb, MariaDbOptions, Redis};
 use acclaim_testkit::ManualClock;
 use acclaim_testkit::conformance::{Ending, Harness};
 use async_trait::async_trait;
 use tokio::sync::OnceCell;
 
-/// Of a store in the suites.
-const PARTITIONS: u16 = 1;
+/// Of a store in the suites: few, so that the targets of a case meet in each.
+const PARTITIONS: u16 = 4;
 
 static SERVER: OnceCell<MariaDb> = OnceCell::const_new();
 
@@ -34,6 +38,8 @@ pub struct Clustered {
     clock: Arc<ManualClock>,
     config: ClusterConfig,
     engine: Option<Arc<Cluster>>,
+    /// The ledger of the engine that is open, which has met every type that was written to.
+    ledger: Arc<Mutex<Option<Ledger>>>,
     opened: u32,
     redis: Redis,
     _database: Database,
@@ -73,6 +79,7 @@ impl Clustered {
         let clock = Arc::clone(&self.clock) as Arc<dyn Clock>;
         let engine = Cluster::open(self.config.clone(), self.kinds.clone(), Some(clock)).await;
         let engine = Arc::new(engine.unwrap());
+        *self.ledger.lock().unwrap() = Some(engine.ledger().clone());
         self.engine = Some(engine);
     }
 
@@ -105,6 +112,7 @@ impl Harness for Clustered {
             clock,
             config,
             engine: None,
+            ledger: Arc::default(),
             opened: 0,
             redis,
             _database: database,
@@ -115,6 +123,37 @@ impl Harness for Clustered {
 
     fn engine(&self) -> Arc<dyn Engine> {
         self.engine.clone().unwrap()
+    }
+
+    fn partitions(&self) -> Partitions {
+        let ledger = Arc::clone(&self.ledger);
+        let of = move |target: &Target| {
+            let ledger = ledger.lock().unwrap();
+            let met = ledger.as_ref().unwrap().met_type_no(&target.target_type);
+            let name = TargetName {
+                kind: 0,
+                target_type: met.expect("the engine was there before the model").0,
+                id: target.id.clone(),
+            };
+            name.partition(PARTITIONS)
+        };
+        Partitions::new(PARTITIONS, of)
+    }
+
+    async fn settle(&self) {
+        let engine = self.engine.as_ref().unwrap();
+        let partitions = (0..PARTITIONS).map(|number| Partition {
+            epoch: engine.store().epoch,
+            number,
+        });
+        let partitions: Vec<_> = partitions.collect();
+        loop {
+            let found = engine.redis().progress_many(&partitions).await.unwrap();
+            if found.into_iter().flatten().all(|progress| progress.is_durable()) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
     }
 
     async fn reopen(&mut self, ending: Ending) -> bool {

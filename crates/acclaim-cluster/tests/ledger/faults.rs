@@ -24,7 +24,7 @@ fn bounds() -> Bounds {
 fn event(seq: u64, user: &str, to: &str, count: u64) -> Event {
     let seq = Rev(BASE + seq);
     Event {
-        seq,
+        place: Place::unpartitioned(seq),
         edge: edge(0, user, to),
         active: true,
         rev: seq,
