@@ -4,7 +4,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use acclaim_cluster::ledger::{Applied, Batch, Bounds, Class, Ledger, LedgerError};
-use acclaim_core::port::Event;
+use acclaim_core::port::{Event, Place};
 use acclaim_core::{Rev, TargetType};
 use sqlx::{Connection, Executor, MySqlConnection};
 use tokio::task::JoinHandle;

@@ -71,7 +71,7 @@ fn step() -> impl Strategy<Value = Step> {
 #[test]
 fn a_partition_counts_by_itself_until_it_is_sealed() {
     let mut model = partitioned(2);
-    let mut set = |model: &mut Model, user, target, now| {
+    let set = |model: &mut Model, user, target, now| {
         model
             .apply(&op(LIKES, Action::Set, user, target), Rev(now))
             .rev
