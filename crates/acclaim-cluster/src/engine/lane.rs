@@ -24,6 +24,7 @@ use tokio::time::Instant;
 use super::shared::Shared;
 use crate::redis::decide::{DecideOp, Decided};
 use crate::redis::error::RedisError;
+use crate::redis::keys::TargetName;
 use crate::redis::load::Cold;
 
 /// The pause before a call that was not carried out is sent again.
@@ -288,6 +289,10 @@ impl Shared {
                     replayed,
                 } => piece.answers[*place] = Some((transition, replayed)),
                 Decided::Cold(what) => {
+                    if matches!(what, Cold::Record(_)) {
+                        // Whose record is cold, its other kinds' records most often are too.
+                        cold[*number].extend(excluded(&op).map(Cold::Record));
+                    }
                     cold[*number].insert(what);
                     piece.ops.push((*place, op));
                 }
@@ -359,6 +364,15 @@ impl Shared {
             shared.again(partition, piece);
         });
     }
+}
+
+/// The same target under the kinds that a set of this one unsets.
+fn excluded(op: &DecideOp) -> impl Iterator<Item = TargetName> {
+    let under = |kind: &u16| TargetName {
+        kind: *kind,
+        ..op.target.clone()
+    };
+    op.excludes.iter().map(under)
 }
 
 /// The next pieces, in order, and at most `max_ops` ops unless the first piece has more.
