@@ -7,7 +7,6 @@
 use std::time::Duration;
 
 use acclaim_core::Rev;
-use futures::future::try_join_all;
 use tokio::time::Instant;
 
 use super::shared::Shared;
@@ -50,6 +49,7 @@ impl Shared {
     ) -> Result<bool, RedisError> {
         let end = Instant::now() + longest;
         let mut pause = FIRST_PAUSE;
+        let mut asked = false;
         loop {
             let numbers: Vec<u16> = owed.iter().map(|(number, _)| *number).collect();
             let found = self.progress_of(&numbers).await?;
@@ -66,7 +66,9 @@ impl Shared {
             if Instant::now() >= end {
                 return Ok(false);
             }
-            self.written.notify_one();
+            if !std::mem::replace(&mut asked, true) {
+                self.hurry(&owed).await;
+            }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
@@ -77,10 +79,23 @@ impl Shared {
         &self,
         numbers: &[u16],
     ) -> Result<Vec<(u16, Option<Progress>)>, RedisError> {
-        let calls = numbers.iter().map(|number| async move {
-            let progress = self.redis.progress(self.partition(*number)).await?;
-            Ok((*number, progress))
-        });
-        try_join_all(calls).await
+        let partitions: Vec<_> = numbers.iter().map(|number| self.partition(*number)).collect();
+        let found = self.redis.progress_many(&partitions).await?;
+        Ok(numbers.iter().copied().zip(found).collect())
+    }
+
+    /// Asks whoever drains these partitions to hurry.
+    async fn hurry(&self, owed: &[(u16, Rev)]) {
+        for (number, place) in owed {
+            let is_own = self.worker.hurry(*number);
+            if is_own {
+                continue;
+            }
+            let asked = self.redis.want_durable(self.partition(*number), *place);
+            if let Err(error) = asked.await {
+                // The worker comes by in a moment anyway.
+                tracing::debug!(%error, number, "a worker could not be asked to hurry");
+            }
+        }
     }
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::ledger::Bounds;
 use crate::redis::connection::RedisLimits;
+use crate::worker::WorkerLimits;
 
 /// How an engine is opened.
 #[derive(Clone, Debug)]
@@ -22,6 +23,8 @@ pub struct ClusterConfig {
     pub ledger: Bounds,
     /// The engine's own limits.
     pub limits: ClusterLimits,
+    /// Bounds on the worker of this process; nothing where it has none.
+    pub worker: Option<WorkerLimits>,
 }
 
 impl ClusterConfig {
@@ -36,6 +39,7 @@ impl ClusterConfig {
             redis: RedisLimits::default(),
             ledger: Bounds::default(),
             limits: ClusterLimits::default(),
+            worker: Some(WorkerLimits::default()),
         }
     }
 }
@@ -69,6 +73,8 @@ pub struct ClusterLimits {
     pub job_poll_millis: u64,
     /// Edges that a job deals with in one step.
     pub job_step_edges: usize,
+    /// How long an acknowledgement by a replica is waited for, in milliseconds.
+    pub replica_max_millis: u64,
     /// How often the servers are asked how they are, in milliseconds.
     pub health_interval_millis: u64,
 }
@@ -88,6 +94,7 @@ impl Default for ClusterLimits {
             job_lease_millis: 15_000,
             job_poll_millis: 500,
             job_step_edges: 500,
+            replica_max_millis: 1_000,
             health_interval_millis: 1_000,
         }
     }

@@ -9,14 +9,13 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::shared::Shared;
-use crate::redis::journal::MAX_JOURNAL_READ_EVENTS;
-
-const GUARANTEE: &str = "decided and counted in Redis before the answer, and in the ledger a moment \
-                         later; survives what Redis is configured to survive";
+use crate::redis::error::RedisError;
+use crate::worker::backlog;
 
 /// What was found last.
 #[derive(Default)]
 pub struct Pulse {
+    guarantee: String,
     redis: Mutex<Server>,
     ledger: Mutex<Server>,
     backlog_events: AtomicU64,
@@ -41,6 +40,14 @@ impl Server {
 }
 
 impl Pulse {
+    /// Nothing found yet; what an acknowledgement survives, in words.
+    pub fn new(guarantee: String) -> Self {
+        Self {
+            guarantee,
+            ..Self::default()
+        }
+    }
+
     /// Events acknowledged and not yet in the ledger, when they were counted last.
     pub fn backlog_events(&self) -> u64 {
         self.backlog_events.load(Ordering::Relaxed)
@@ -84,7 +91,7 @@ impl Shared {
         Health {
             // Without the ledger what is in Redis goes on.
             ready: redis.up && !self.is_stopping(),
-            guarantee: GUARANTEE.to_owned(),
+            guarantee: self.pulse.guarantee.clone(),
             dependencies: vec![redis, ledger],
             backlog_events: self.pulse.backlog_events(),
             backlog_millis: self.pulse.backlog_millis.load(Ordering::Relaxed),
@@ -93,24 +100,13 @@ impl Shared {
 }
 
 impl Shared {
-    /// Counts what the ledger does not have yet.
-    async fn count_backlog(&self) -> Result<(), crate::redis::error::RedisError> {
-        let all: Vec<u16> = self.all_partitions().collect();
-        let (mut events, mut millis) = (0, 0);
-        for (number, progress) in self.progress_of(&all).await? {
-            let Some(progress) = progress.filter(|progress| !progress.is_durable()) else {
-                continue;
-            };
-            let partition = self.partition(number);
-            let most = MAX_JOURNAL_READ_EVENTS;
-            let waiting = self.redis.journal_after(partition, progress.durable, most);
-            let waiting = waiting.await?;
-            events += waiting.len() as u64;
-            if let Some(Ok(oldest)) = waiting.first() {
-                millis = millis.max(progress.time.0.saturating_sub(oldest.seq.0) / 1_000);
-            }
-        }
-        self.pulse.backlog_events.store(events, Ordering::Relaxed);
+    /// Measures what the ledger does not have yet.
+    async fn count_backlog(&self) -> Result<(), RedisError> {
+        let all = self.all_partitions().map(|number| self.partition(number));
+        let all: Vec<_> = all.collect();
+        let backlog = backlog::measure(&self.redis, &all, self.script_time()).await?;
+        let millis = u64::try_from(backlog.oldest.as_millis()).unwrap_or(u64::MAX);
+        self.pulse.backlog_events.store(backlog.events, Ordering::Relaxed);
         self.pulse.backlog_millis.store(millis, Ordering::Relaxed);
         Ok(())
     }

@@ -129,6 +129,8 @@ impl Shared {
         let all = self.all_partitions();
         self.ledger_has(all).await.map_err(read_error)?;
         self.note(job).await?;
+        let forgotten = self.ledger.forget_user(user).await;
+        forgotten.map_err(read_error)?;
         job.total = job.done;
         Ok(())
     }

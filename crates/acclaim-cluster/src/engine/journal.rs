@@ -6,13 +6,15 @@
 //! only while somebody reads.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::sync::Arc;
 use std::time::Duration;
 
-use acclaim_core::port::Event;
+use acclaim_core::port::{Event, Place};
 use acclaim_core::{JournalError, Rev};
 use futures::future::try_join_all;
 
+use super::errors::journal_error;
 use super::shared::Shared;
 use crate::redis::error::RedisError;
 use crate::redis::event::JournalEvent;
@@ -26,42 +28,65 @@ const MAX_AHEAD_MICROS: u64 = 10_000_000;
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
 const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 
-fn journal_error(error: impl std::fmt::Display) -> JournalError {
-    JournalError::Store(error.to_string())
-}
-
 impl Shared {
+    /// See [`acclaim_core::port::Journal::journal_end`].
+    pub async fn journal_end(self: &Arc<Self>) -> Result<Place, JournalError> {
+        let found = self.warm_progress().await?;
+        let upto = self.seal(&found).await.map_err(journal_error)?;
+        Ok(Place {
+            seq: upto,
+            partition: self.store.partitions - 1,
+        })
+    }
+
     /// See [`acclaim_core::port::Journal::journal_after`].
     pub async fn journal_after(
         self: &Arc<Self>,
-        after: Rev,
+        after: Place,
         max_events: usize,
     ) -> Result<Vec<Event>, JournalError> {
         let found = self.warm_progress().await?;
-        let oldest = found.iter().map(|(_, progress)| progress.kept_after).max();
-        let oldest = oldest.unwrap_or(Rev::ZERO);
-        if after < oldest {
-            let (asked, oldest) = (after.0, oldest.0);
+        let oldest = found.iter().map(|(partition, progress)| Place {
+            seq: progress.kept_after,
+            partition: *partition,
+        });
+        // A partition that has lost nothing has no place to speak of.
+        let oldest = oldest.filter(|place| place.seq > Rev::ZERO).max();
+        if let Some(oldest) = oldest.filter(|oldest| *oldest > after) {
+            let asked = after;
             return Err(JournalError::Trimmed { asked, oldest });
         }
-        let newest = found.iter().map(|(_, progress)| progress.newest).max();
-        if newest.is_none_or(|newest| newest <= after) {
+        let has_more = |(partition, progress): &&(u16, Progress)| {
+            let partition = *partition;
+            let seq = progress.newest;
+            Place { seq, partition } > after
+        };
+        if !found.iter().any(|one| has_more(&one)) {
             return Ok(Vec::new());
         }
         let upto = self.seal(&found).await.map_err(journal_error)?;
-        let with_events = found.iter().filter(|(_, progress)| progress.newest > after);
-        let reads = with_events.map(|(number, _)| self.part_after(*number, after, upto, max_events));
+        let with_events = found.iter().filter(has_more);
+        let reads = with_events.map(|(number, _)| {
+            // Of the place's own seq only later partitions have something to come.
+            let first = if *number > after.partition {
+                Rev(after.seq.0.saturating_sub(1))
+            } else {
+                after.seq
+            };
+            self.part_after(*number, first, upto, max_events)
+        });
         let parts = try_join_all(reads).await?;
-        let mut merged: BTreeMap<(Rev, u16), JournalEvent> = BTreeMap::new();
-        for (number, events) in parts {
-            merged.extend(events.into_iter().map(|event| ((event.seq, number), event)));
+        let mut merged: BTreeMap<Place, JournalEvent> = BTreeMap::new();
+        for (partition, events) in parts {
+            let place = |seq| Place { seq, partition };
+            merged.extend(events.into_iter().map(|event| (place(event.seq), event)));
         }
         let mut events = Vec::new();
-        for (_, event) in merged {
+        for (place, event) in merged.range((Bound::Excluded(after), Bound::Unbounded)) {
             if events.len() >= max_events {
                 break;
             }
-            events.extend(self.told(event).await?);
+            events.extend(self.told(*place, event).await?);
         }
         Ok(events)
     }
@@ -93,8 +118,8 @@ impl Shared {
             upto = upto.min(Rev(slowest.unwrap_or(0) + MAX_AHEAD_MICROS));
         }
         let open = found.iter().filter(|(_, progress)| progress.last < upto);
-        let seals = open.map(|(number, _)| self.redis.seal(self.partition(*number), upto));
-        try_join_all(seals).await?;
+        let open: Vec<_> = open.map(|(number, _)| self.partition(*number)).collect();
+        self.redis.seal(&open, upto).await?;
         Ok(upto)
     }
 
@@ -136,10 +161,14 @@ impl Shared {
     }
 
     /// An event in the words of the port; none for a kind that is not configured.
-    async fn told(&self, event: JournalEvent) -> Result<Option<Event>, JournalError> {
+    async fn told(
+        &self,
+        place: Place,
+        event: &JournalEvent,
+    ) -> Result<Option<Event>, JournalError> {
         let edge = self.edge_of(&event.target, &event.user).await;
         Ok(edge.map_err(journal_error)?.map(|edge| Event {
-            seq: event.seq,
+            place,
             edge,
             active: event.active,
             rev: event.rev,
@@ -148,18 +177,18 @@ impl Shared {
     }
 
     /// See [`acclaim_core::port::Journal::journal_passes`].
-    pub async fn journal_passes(&self, after: Rev) {
+    pub async fn journal_passes(&self, after: Place) -> bool {
         let (mut end, mut stopping) = (self.end.subscribe(), self.stopping.subscribe());
         // An error means that the engine is gone, which is as good a reason to return.
         tokio::select! {
-            _ = end.wait_for(|end| *end > after) => {}
-            _ = stopping.wait_for(|stopping| *stopping) => {}
-            () = self.look_for_events(after) => {}
+            ended = end.wait_for(|end| *end > after) => ended.is_ok(),
+            _ = stopping.wait_for(|stopping| *stopping) => false,
+            () = self.look_for_events(after) => true,
         }
     }
 
     /// Asks again and again what other nodes wrote.
-    async fn look_for_events(&self, after: Rev) {
+    async fn look_for_events(&self, after: Place) {
         let mut pause = FIRST_PAUSE;
         while *self.end.borrow() <= after {
             if let Err(error) = self.look_for_end().await {
@@ -173,9 +202,20 @@ impl Shared {
     /// Takes note of the newest transition of all partitions.
     pub async fn look_for_end(&self) -> Result<(), RedisError> {
         let all: Vec<u16> = self.all_partitions().collect();
-        let found = self.progress_of(&all).await?.into_iter();
-        let newest = found.filter_map(|(_, progress)| progress.map(|progress| progress.newest));
-        self.saw(newest.max().unwrap_or(Rev::ZERO));
+        self.saw_newest(&self.progress_of(&all).await?);
         Ok(())
+    }
+
+    /// Takes note of the newest transition of these partitions.
+    pub fn saw_newest(&self, found: &[(u16, Option<Progress>)]) {
+        let places = found.iter().filter_map(|(partition, progress)| {
+            Some(Place {
+                seq: progress.as_ref()?.newest,
+                partition: *partition,
+            })
+        });
+        if let Some(newest) = places.filter(|place| place.seq > Rev::ZERO).max() {
+            self.saw(newest);
+        }
     }
 }

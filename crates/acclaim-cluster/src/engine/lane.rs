@@ -24,6 +24,7 @@ use tokio::time::Instant;
 use super::shared::Shared;
 use crate::redis::decide::{DecideOp, Decided};
 use crate::redis::error::RedisError;
+use crate::redis::keys::TargetName;
 use crate::redis::load::Cold;
 
 /// The pause before a call that was not carried out is sent again.
@@ -69,14 +70,25 @@ pub enum PieceFailure {
 /// The answer to an op, and whether it is that of an earlier request.
 pub type Answer = (Transition, bool);
 
+/// How a piece is to be decided.
+#[derive(Clone, Copy, Debug)]
+pub struct Terms {
+    /// Whether repeating it is harmless.
+    pub repeatable: bool,
+    /// Whether a replica must have it before it is answered.
+    pub replicated: bool,
+    /// Until when.
+    pub deadline: Instant,
+}
+
 /// What one write has for one partition.
 pub struct Piece {
     /// Ops not decided yet, each with its place among the answers.
     ops: Vec<(usize, DecideOp)>,
     answers: Vec<Option<Answer>>,
-    /// Whether repeating it is harmless.
-    repeatable: bool,
-    deadline: Instant,
+    terms: Terms,
+    /// Whether a replica has every call that decided something of it.
+    replicated: bool,
     turn: Arc<Turn>,
     answer: oneshot::Sender<Result<Vec<Answer>, PieceFailure>>,
 }
@@ -90,15 +102,15 @@ pub struct Sent {
 }
 
 impl Piece {
-    /// Ops of one write in one partition, to be decided before `deadline`.
-    pub fn new(ops: Vec<DecideOp>, repeatable: bool, deadline: Instant) -> (Self, Sent) {
+    /// Ops of one write in one partition.
+    pub fn new(ops: Vec<DecideOp>, terms: Terms) -> (Self, Sent) {
         let (sender, receiver) = oneshot::channel();
         let turn = Turn::new();
         let piece = Self {
             answers: vec![None; ops.len()],
             ops: ops.into_iter().enumerate().collect(),
-            repeatable,
-            deadline,
+            terms,
+            replicated: true,
             turn: Arc::clone(&turn),
             answer: sender,
         };
@@ -218,16 +230,18 @@ impl Shared {
                 places.push((number, place));
             }
         }
-        let time = self.script_time();
-        let decided = self.redis.decide(self.partition(partition), time, &ops).await;
+        let replicated = pieces.iter().any(|piece| piece.terms.replicated);
+        let decided = self.call(partition, &ops, replicated).await;
         let undecided = |pieces: &mut [Piece], ops: Vec<DecideOp>| {
             for ((number, place), op) in places.iter().zip(ops) {
                 pieces[*number].ops.push((*place, op));
             }
         };
         match decided {
-            Ok(decided) => {
-                self.written.notify_one();
+            Ok((decided, has_replica)) => {
+                for piece in &mut pieces {
+                    piece.replicated &= has_replica;
+                }
                 self.sort_out(partition, pieces, ops, &places, decided);
             }
             Err(error) => {
@@ -237,6 +251,24 @@ impl Shared {
                 }
             }
         }
+    }
+
+    /// One call, and whether a replica has it, where that is asked for.
+    async fn call(
+        &self,
+        partition: u16,
+        ops: &[DecideOp],
+        replicated: bool,
+    ) -> Result<(Vec<Decided>, bool), RedisError> {
+        let (place, time) = (self.partition(partition), self.script_time());
+        if !replicated {
+            let decided = self.redis.decide(place, time, ops).await?;
+            return Ok((decided, false));
+        }
+        let patience = Duration::from_millis(self.limits.replica_max_millis);
+        let call = self.redis.decide_replicated(place, time, ops, 1, patience);
+        let (decided, replicas) = call.await?;
+        Ok((decided, replicas > 0))
     }
 
     fn sort_out(
@@ -257,6 +289,10 @@ impl Shared {
                     replayed,
                 } => piece.answers[*place] = Some((transition, replayed)),
                 Decided::Cold(what) => {
+                    if matches!(what, Cold::Record(_)) {
+                        // Whose record is cold, its other kinds' records most often are too.
+                        cold[*number].extend(excluded(&op).map(Cold::Record));
+                    }
                     cold[*number].insert(what);
                     piece.ops.push((*place, op));
                 }
@@ -267,6 +303,9 @@ impl Shared {
         for ((piece, cold), mismatch) in pieces.into_iter().zip(cold).zip(mismatch) {
             if mismatch {
                 piece.fail(PieceFailure::Mismatch);
+            } else if piece.ops.is_empty() && piece.terms.replicated && !piece.replicated {
+                let reason = "it is decided, and no replica has it in time";
+                piece.fail(PieceFailure::Unknown(reason.to_owned()));
             } else if piece.ops.is_empty() {
                 let answers = piece.answers.into_iter().flatten().collect();
                 let _ = piece.answer.send(Ok(answers));
@@ -292,7 +331,7 @@ impl Shared {
     }
 
     fn again(self: &Arc<Self>, partition: u16, piece: Piece) {
-        if Instant::now() >= piece.deadline {
+        if Instant::now() >= piece.terms.deadline {
             let reason = "it took longer than a write may take";
             piece.fail_before_more(reason.to_owned());
         } else {
@@ -306,13 +345,13 @@ impl Shared {
         if matches!(error, RedisError::OutOfMemory { .. }) {
             return piece.fail_before_more(reason);
         }
-        if !error.nothing_done() && !piece.repeatable {
+        if !error.nothing_done() && !piece.terms.repeatable {
             return piece.fail(PieceFailure::Unknown(reason));
         }
         if error.nothing_done() && piece.is_untouched() {
             piece.turn.change(SENT, WAITING);
         }
-        if Instant::now() + RETRY_PAUSE >= piece.deadline {
+        if Instant::now() + RETRY_PAUSE >= piece.terms.deadline {
             return if error.nothing_done() {
                 piece.fail_before_more(reason)
             } else {
@@ -325,6 +364,15 @@ impl Shared {
             shared.again(partition, piece);
         });
     }
+}
+
+/// The same target under the kinds that a set of this one unsets.
+fn excluded(op: &DecideOp) -> impl Iterator<Item = TargetName> {
+    let under = |kind: &u16| TargetName {
+        kind: *kind,
+        ..op.target.clone()
+    };
+    op.excludes.iter().map(under)
 }
 
 /// The next pieces, in order, and at most `max_ops` ops unless the first piece has more.

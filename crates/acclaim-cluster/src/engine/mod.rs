@@ -42,20 +42,22 @@ mod writes;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use acclaim_core::port::Clock;
-use acclaim_core::{Kinds, Rev};
+use acclaim_core::Kinds;
+use acclaim_core::port::{Clock, Place};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
 pub use config::{ClusterConfig, ClusterLimits};
-use shared::{NotesLedger, Shared};
+use shared::{NotesLedger, OwnWorker, Shared};
 
 use crate::ledger::dictionary::DictionaryError;
 use crate::ledger::store::{Store, StoreSpec};
 use crate::ledger::{Ledger, LedgerError};
 use crate::redis::connection::Redis;
+use crate::redis::durability::{self, UnsafeSettings};
 use crate::redis::error::RedisError;
+use crate::worker::{StartError, Worker};
 
 /// Why the engine could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -66,6 +68,12 @@ pub enum OpenError {
     /// The ledger.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
+    /// Redis is set to something that would lose writes.
+    #[error(transparent)]
+    Unsafe(#[from] UnsafeSettings),
+    /// The worker of this process.
+    #[error(transparent)]
+    Worker(#[from] StartError),
     /// A kind has no number.
     #[error(transparent)]
     Dictionary(#[from] DictionaryError),
@@ -92,6 +100,7 @@ impl OpenError {
 pub struct Cluster {
     shared: Arc<Shared>,
     tasks: Mutex<JoinSet<()>>,
+    worker: Mutex<Option<Worker>>,
 }
 
 impl Cluster {
@@ -114,7 +123,13 @@ impl Cluster {
         };
         let store = ledger.create_or_open_store(&spec).await?;
         let names = names::Names::open(&ledger, &kinds).await?;
-        let redis = Redis::open(&config.redis_url, config.redis).await?;
+        let redis = Arc::new(Redis::open(&config.redis_url, config.redis).await?);
+        let guarantee = guarantee_of(&redis).await?;
+        let worker = config.worker.map(|limits| {
+            let (redis, ledger) = (Arc::clone(&redis), ledger.clone());
+            Worker::start(redis, ledger, &config.node, limits, clock.clone())
+        });
+        let worker = worker.transpose()?;
         let notes = match &clock {
             None => NotesLedger::new(ledger.clone(), None),
             Some(clock) => {
@@ -140,11 +155,11 @@ impl Cluster {
             notes,
             marks: marks::Marks::default(),
             boards: boards::Boards::default(),
-            pulse: health::Pulse::default(),
+            pulse: health::Pulse::new(guarantee),
             keys_in_flight: Mutex::default(),
-            end: watch::Sender::new(Rev::ZERO),
+            end: watch::Sender::new(Place::START),
             stopping: watch::Sender::new(false),
-            written: Arc::new(Notify::new()),
+            worker: OwnWorker(worker.as_ref().map(Worker::hurry)),
             job_queued: Notify::new(),
         };
         let shared = Arc::new(shared);
@@ -156,6 +171,7 @@ impl Cluster {
         Ok(Self {
             shared,
             tasks: Mutex::new(tasks),
+            worker: Mutex::new(worker),
         })
     }
 
@@ -164,6 +180,10 @@ impl Cluster {
         self.shared.stopping.send_replace(true);
         let mut tasks = std::mem::take(&mut *self.tasks.lock());
         while tasks.join_next().await.is_some() {}
+        let worker = self.worker.lock().take();
+        if let Some(worker) = worker {
+            worker.stop().await;
+        }
         self.shared.ledger.close().await;
         self.shared.notes().close().await;
     }
@@ -176,7 +196,7 @@ impl Cluster {
 
     /// Redis, for what works beside the engine.
     #[must_use]
-    pub fn redis(&self) -> &Redis {
+    pub fn redis(&self) -> &Arc<Redis> {
         &self.shared.redis
     }
 
@@ -185,16 +205,19 @@ impl Cluster {
     pub fn store(&self) -> &Store {
         &self.shared.store
     }
-
-    /// Told whenever there is something for a worker to do.
-    #[must_use]
-    pub fn written(&self) -> Arc<Notify> {
-        Arc::clone(&self.shared.written)
-    }
 }
 
 impl Drop for Cluster {
     fn drop(&mut self) {
         self.shared.stopping.send_replace(true);
     }
+}
+
+/// What Redis is set to keep, in words; refused where it would lose what is acknowledged.
+async fn guarantee_of(redis: &Redis) -> Result<String, OpenError> {
+    let servers = redis.settings().await?;
+    for (server, settings) in &servers {
+        settings.check(server)?;
+    }
+    Ok(durability::guarantee(&servers))
 }

@@ -4,17 +4,18 @@ use acclaim_core::cursor::CursorKey;
 use acclaim_core::error::JobError;
 use acclaim_core::port::{
     Admin, Applied, AuditEntry, CheckReport, Count, Daily, Event, ExportedEdge, Health, ImportSpec,
-    Job, JobId, JobSpec, Journal, Known, Listing, Ranked, Reads, Recovered, Relationship, Spool,
+    Job, JobId, JobSpec, Journal, Known, Listing, Place, Ranked, Reads, Recovered, Relationship, Spool,
     Status, UserNumbers, Write, Writes,
 };
 use acclaim_core::pulse::Window;
 use acclaim_core::{
-    EdgeKey, Engine, Id, JournalError, KindId, Kinds, Page, ReadError, Rev, Start, Target,
+    EdgeKey, Engine, Id, JournalError, KindId, Kinds, Page, ReadError, Start, Target,
     TargetKey, TargetType, UserKey, WriteError,
 };
 use async_trait::async_trait;
 
 use super::Cluster;
+use super::errors::read_error;
 
 #[async_trait]
 impl Writes for Cluster {
@@ -115,20 +116,20 @@ impl Reads for Cluster {
 
 #[async_trait]
 impl Journal for Cluster {
-    fn journal_end(&self) -> Rev {
-        *self.shared.end.borrow()
+    async fn journal_end(&self) -> Result<Place, JournalError> {
+        self.shared.journal_end().await
     }
 
     async fn journal_after(
         &self,
-        after: Rev,
+        after: Place,
         max_events: usize,
     ) -> Result<Vec<Event>, JournalError> {
         self.shared.journal_after(after, max_events).await
     }
 
-    async fn journal_passes(&self, after: Rev) {
-        self.shared.journal_passes(after).await;
+    async fn journal_passes(&self, after: Place) -> bool {
+        self.shared.journal_passes(after).await
     }
 }
 
@@ -157,14 +158,8 @@ impl Admin for Cluster {
         ))
     }
 
-    async fn job(&self, id: JobId) -> Option<Job> {
-        match self.shared.ledger.job(id).await {
-            Ok(job) => job,
-            Err(error) => {
-                tracing::warn!(%error, id, "a job could not be looked up");
-                None
-            }
-        }
+    async fn job(&self, id: JobId) -> Result<Option<Job>, ReadError> {
+        self.shared.ledger.job(id).await.map_err(read_error)
     }
 
     async fn check(&self, repair: bool) -> Result<CheckReport, JobError> {

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use acclaim_core::port::{Clock, Fingerprint};
+use acclaim_core::port::{Clock, Fingerprint, Place};
 use acclaim_core::{Kinds, Rev};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
@@ -18,6 +18,7 @@ use super::names::Names;
 use crate::ledger::Ledger;
 use crate::ledger::store::Store;
 use crate::redis::connection::Redis;
+use crate::worker::Hurry;
 
 /// What all parts of an open engine share.
 pub struct Shared {
@@ -28,7 +29,7 @@ pub struct Shared {
     pub clock: Option<Arc<dyn Clock>>,
     pub store: Store,
     pub names: Names,
-    pub redis: Redis,
+    pub redis: Arc<Redis>,
     pub ledger: Ledger,
     /// The ledger under the test's clock, where there is one: for what is read by its age. Leases
     /// always go by the ledger's own.
@@ -41,12 +42,23 @@ pub struct Shared {
     /// Idempotency keys whose first request is under way on this node.
     pub keys_in_flight: Mutex<HashSet<Fingerprint>>,
     /// The place of the newest transition that this node knows of.
-    pub end: watch::Sender<Rev>,
+    pub end: watch::Sender<Place>,
     pub stopping: watch::Sender<bool>,
-    /// Told when there is something for a worker to do.
-    pub written: Arc<Notify>,
+    /// The worker of this process, if it has one.
+    pub worker: OwnWorker,
     /// Told when a job was queued.
     pub job_queued: Notify,
+}
+
+/// The worker of this process, if it has one.
+#[derive(Default)]
+pub struct OwnWorker(pub Option<Hurry>);
+
+impl OwnWorker {
+    /// Has a partition drained at once. Answers whether it is ours to drain.
+    pub fn hurry(&self, partition: u16) -> bool {
+        self.0.as_ref().is_some_and(|hurry| hurry.ask(partition))
+    }
 }
 
 /// The ledger, by the time that the engine goes by.
@@ -76,7 +88,7 @@ impl Shared {
                 .duration_since(std::time::UNIX_EPOCH)
                 .map_or(0, |since| u64::try_from(since.as_micros()).unwrap_or(0))),
         };
-        now.max(*self.end.borrow())
+        now.max(self.end.borrow().seq)
     }
 
     /// The ledger by that time.
@@ -93,7 +105,7 @@ impl Shared {
     }
 
     /// Takes note of a transition at `place`.
-    pub fn saw(&self, place: Rev) {
+    pub fn saw(&self, place: Place) {
         self.end.send_if_modified(|end| {
             let newer = place > *end;
             if newer {

@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use acclaim_core::port::{Count, Relationship, Status};
 use acclaim_core::{EdgeKey, Id, ReadError, Target, TargetKey, UserKey};
-use futures::future::try_join_all;
 use tokio::time::Instant;
 
 use super::errors::read_error;
@@ -111,12 +110,17 @@ impl Shared {
             places.push(place);
             part.push(wanted);
         }
-        let calls = parts.into_iter().map(|(partition, (places, part))| async move {
-            let found = self.redis.read(self.partition(partition), &part).await;
-            let found = found.map_err(read_error)?;
-            let part = places.into_iter().zip(part).zip(found).collect();
-            Ok((partition, part))
-        });
-        try_join_all(calls).await
+        let (places, asked): (Vec<_>, Vec<_>) = parts
+            .into_iter()
+            .map(|(number, (places, part))| ((number, places), (self.partition(number), part)))
+            .unzip();
+        let answers = self.redis.read_many(&asked).await;
+        let parts = places.into_iter().zip(asked).zip(answers);
+        parts
+            .map(|(((number, places), (_, part)), found)| {
+                let found = found.map_err(read_error)?;
+                Ok((number, places.into_iter().zip(part).zip(found).collect()))
+            })
+            .collect()
     }
 }

@@ -1,15 +1,15 @@
 //! Writes: parted by partition, decided in lanes, put together again.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use acclaim_core::port::{Ack, Applied, Fingerprint, Idempotency, Write};
-use acclaim_core::{Id, Op, Rev, WriteError};
+use acclaim_core::port::{Ack, Applied, Fingerprint, Idempotency, Place, Write};
+use acclaim_core::{Op, WriteError};
 use futures::future::join_all;
 use tokio::time::Instant;
 
 use super::errors::{unavailable, unknown};
-use super::lane::{Answer, Piece, PieceFailure, Sent};
+use super::lane::{Answer, Piece, PieceFailure, Sent, Terms};
 use super::shared::Shared;
 use crate::redis::decide::DecideOp;
 use crate::redis::error::RedisError;
@@ -61,16 +61,23 @@ impl Shared {
             None => false,
         };
         let parts = self.parts(&write).await?;
-        let marks = marks(&write.ops, &parts);
+        let partitions = partitions_of(write.ops.len(), &parts);
+        let users = write.ops.iter().map(|op| op.edge.user.clone());
+        let marks = users.zip(partitions.iter().copied()).collect();
         let touched: Vec<u16> = parts.keys().copied().collect();
-        let decided = self.decide_parts(write.ops.len(), parts, write.idempotency, deadline);
+        let terms = Terms {
+            repeatable: write.idempotency.is_some(),
+            replicated: write.ack == Ack::Replica,
+            deadline,
+        };
+        let decided = self.decide_parts(write.ops.len(), parts, terms);
         let (answers, marked) = tokio::join!(decided, self.mark(marks));
         if let Err(error) = marked {
             // The edges are decided all the same; the users' lists follow with the ledger.
             tracing::warn!(%error, "writes could not be marked for their users");
         }
         let answers = answers?;
-        self.look_at_end(&write.ops, &answers, &touched).await;
+        self.look_at_end(&write.ops, &answers, &partitions).await;
         if write.ack == Ack::Ledger {
             self.wait_for_ledger(&touched, deadline).await?;
         }
@@ -139,17 +146,16 @@ impl Shared {
         self: &Arc<Self>,
         ops: usize,
         parts: Parts,
-        idempotency: Option<Idempotency>,
-        deadline: Instant,
+        terms: Terms,
     ) -> Result<Vec<Answer>, WriteError> {
         let mut sent = Vec::with_capacity(parts.len());
         for (partition, (places, ops)) in parts {
-            let (piece, on_its_way) = Piece::new(ops, idempotency.is_some(), deadline);
+            let (piece, on_its_way) = Piece::new(ops, terms);
             self.enqueue(partition, piece);
             sent.push((places, on_its_way));
         }
         let waiting = sent.into_iter().map(|(places, sent)| async move {
-            (places, answer_of(sent, deadline).await)
+            (places, answer_of(sent, terms.deadline).await)
         });
         let mut answers = vec![None; ops];
         let mut failure = None;
@@ -186,18 +192,27 @@ impl Shared {
     }
 
     /// Takes note of the newest place that these answers came with.
-    async fn look_at_end(&self, ops: &[Op], answers: &[Answer], touched: &[u16]) {
+    async fn look_at_end(&self, ops: &[Op], answers: &[Answer], partitions: &[u16]) {
         let changed = || {
-            let pairs = ops.iter().zip(answers);
-            pairs.filter(|(_, (transition, replayed))| transition.changed && !replayed)
+            let all = ops.iter().zip(answers).zip(partitions);
+            all.filter(|((_, (transition, replayed)), _)| transition.changed && !replayed)
         };
-        if changed().any(|(op, _)| op.at.is_some()) {
+        let imported = changed().filter(|((op, _), _)| op.at.is_some());
+        let mut imported: Vec<u16> = imported.map(|(_, partition)| *partition).collect();
+        imported.sort_unstable();
+        imported.dedup();
+        if !imported.is_empty() {
             // An import's rev is not its place.
-            if let Ok(found) = self.progress_of(touched).await {
-                let newest = found.into_iter().filter_map(|(_, progress)| progress);
-                self.saw(newest.map(|progress| progress.newest).max().unwrap_or(Rev::ZERO));
+            if let Ok(found) = self.progress_of(&imported).await {
+                self.saw_newest(&found);
             }
-        } else if let Some(newest) = changed().map(|(_, (answer, _))| answer.rev).max() {
+        }
+        let places = changed().filter(|((op, _), _)| op.at.is_none());
+        let places = places.map(|((_, (answer, _)), partition)| Place {
+            seq: answer.rev,
+            partition: *partition,
+        });
+        if let Some(newest) = places.max() {
             self.saw(newest);
         }
     }
@@ -219,25 +234,23 @@ impl Shared {
 
 fn refuse_ack(ack: Ack) -> Result<(), WriteError> {
     match ack {
-        Ack::Default | Ack::Redis | Ack::Ledger => Ok(()),
-        Ack::Replica => Err(WriteError::AckNotPossible {
-            asked: "replica",
-            reason: "this server does not wait for replicas; ask for redis or ledger",
-        }),
+        Ack::Default | Ack::Redis | Ack::Replica | Ack::Ledger => Ok(()),
         Ack::Bus => Err(WriteError::AckNotPossible {
             asked: "bus",
-            reason: "no bus is configured; ask for redis or ledger",
+            reason: "no bus is configured; ask for redis, replica or ledger",
         }),
     }
 }
 
-fn marks(ops: &[Op], parts: &Parts) -> HashSet<(Id, u16)> {
-    let places = parts
-        .iter()
-        .flat_map(|(partition, (places, _))| places.iter().map(move |place| (place, *partition)));
-    places
-        .map(|(place, partition)| (ops[*place].edge.user.clone(), partition))
-        .collect()
+/// The partition of each op.
+fn partitions_of(ops: usize, parts: &Parts) -> Vec<u16> {
+    let mut partitions = vec![0; ops];
+    for (partition, (places, _)) in parts {
+        for place in places {
+            partitions[*place] = *partition;
+        }
+    }
+    partitions
 }
 
 /// Waits for a piece until the deadline, then gives it up.

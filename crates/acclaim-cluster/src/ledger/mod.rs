@@ -28,6 +28,7 @@ pub mod dictionary;
 pub mod error;
 pub mod event;
 mod fold;
+pub mod forget;
 pub mod journals;
 pub mod lease;
 mod members;

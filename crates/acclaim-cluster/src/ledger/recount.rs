@@ -97,33 +97,32 @@ async fn recount(
     sql.bind(partition);
     session.all(sql).await?;
     let mut sql = Sql::new(
-        "SELECT count_place FROM targets WHERE kind = ? AND target_type = ? AND target = ? FOR UPDATE",
+        "SELECT count_place, edges FROM targets WHERE kind = ? AND target_type = ? AND target = ? FOR UPDATE",
     );
     bind_target(&mut sql, target);
-    let before: Option<u64> = match session.first(sql).await? {
-        Some(row) => Some(rev_at(row.try_get(0)?).0),
+    let before: Option<(u64, u64)> = match session.first(sql).await? {
+        Some(row) => Some((rev_at(row.try_get(0)?).0, row.try_get(1)?)),
         None => None,
     };
     let mut sql = Sql::new(
-        "SELECT COUNT(*) FROM edges FORCE INDEX (by_target) \
-         WHERE kind = ? AND target_type = ? AND target = ? AND active = 1",
+        "SELECT CAST(COALESCE(SUM(active), 0) AS UNSIGNED), COUNT(*) \
+         FROM edges FORCE INDEX (by_target) WHERE kind = ? AND target_type = ? AND target = ?",
     );
     bind_target(&mut sql, target);
-    let after: i64 = match session.first(sql).await? {
-        Some(row) => row.try_get(0)?,
-        None => 0,
+    let (after, edges) = match session.first(sql).await? {
+        Some(row) => (row.try_get(0)?, row.try_get::<i64, _>(1)?.unsigned_abs()),
+        None => (0, 0),
     };
-    let after = after.unsigned_abs();
-    if before.is_some_and(|before| before != after) {
-        let mut sql = Sql::new("UPDATE targets SET count_place = ");
-        sql.push("? WHERE kind = ? AND target_type = ? AND target = ?");
-        sql.bind(place(Rev(after)));
+    if before.is_some_and(|before| before != (after, edges)) {
+        let mut sql = Sql::new("UPDATE targets SET count_place = ?, edges = ?");
+        sql.push(" WHERE kind = ? AND target_type = ? AND target = ?");
+        sql.bind(place(Rev(after))).bind(edges);
         bind_target(&mut sql, target);
         session.run(sql).await?;
     }
     session.commit().await?;
     Ok(Recounted {
-        before: before.unwrap_or(0),
+        before: before.map_or(0, |(count, _)| count),
         after,
     })
 }

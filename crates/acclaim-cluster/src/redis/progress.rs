@@ -37,8 +37,46 @@ impl Redis {
     /// # Errors
     /// [`RedisError`].
     pub async fn progress(&self, partition: Partition) -> Result<Option<Progress>, RedisError> {
-        let reply = self.call(&PROGRESS.on(partition)).await?;
-        let texts = script::texts(&PROGRESS, &reply)?;
+        read(&self.call(&PROGRESS.on(partition)).await?)
+    }
+
+    /// The same of several, those of one server in one pipeline, in their order.
+    ///
+    /// # Errors
+    /// The first [`RedisError`].
+    pub async fn progress_many(
+        &self,
+        partitions: &[Partition],
+    ) -> Result<Vec<Option<Progress>>, RedisError> {
+        let calls: Vec<Call> = partitions.iter().map(|one| PROGRESS.on(*one)).collect();
+        let replies = self.call_many(&calls).await;
+        replies.into_iter().map(|reply| read(&reply?)).collect()
+    }
+
+    /// Gives no place up to `upto` any more in these partitions: their journals up to there are all
+    /// that they will be. One that is cold stays so.
+    ///
+    /// # Errors
+    /// The first [`RedisError`].
+    pub async fn seal(&self, partitions: &[Partition], upto: Rev) -> Result<(), RedisError> {
+        let call = |partition: &Partition| {
+            let mut call = SEAL.on(*partition);
+            call.arg(upto.0);
+            call
+        };
+        let calls: Vec<Call> = partitions.iter().map(call).collect();
+        for reply in self.call_many(&calls).await {
+            let reply = reply?;
+            if !matches!(super::load::word(&reply), Some("OK" | "COLD")) {
+                return Err(Call::unexpected(&SEAL, &reply));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn read(reply: &Value) -> Result<Option<Progress>, RedisError> {
+        let texts = script::texts(&PROGRESS, reply)?;
         if texts.is_empty() {
             return Ok(None);
         }
@@ -51,25 +89,8 @@ impl Redis {
                 newest,
                 time,
             })),
-            _ => Err(Call::unexpected(&PROGRESS, &reply)),
+            _ => Err(Call::unexpected(&PROGRESS, reply)),
         }
-    }
-
-    /// Gives no place up to `upto` any more: the journal up to there is all that it will be.
-    /// `false` where the partition is cold.
-    ///
-    /// # Errors
-    /// [`RedisError`].
-    pub async fn seal(&self, partition: Partition, upto: Rev) -> Result<bool, RedisError> {
-        let mut call = SEAL.on(partition);
-        call.arg(upto.0);
-        let reply: Value = self.call(&call).await?;
-        match super::load::word(&reply) {
-            Some("OK") => Ok(true),
-            Some("COLD") => Ok(false),
-            _ => Err(Call::unexpected(&SEAL, &reply)),
-        }
-    }
 }
 
 fn rev(text: &[u8]) -> Option<Rev> {

@@ -5,6 +5,5 @@
     reason = "a panic is how a test fails"
 )]
 
-mod drain;
 mod harness;
 mod suites;

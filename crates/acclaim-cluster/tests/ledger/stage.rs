@@ -86,7 +86,7 @@ impl Stage {
         };
         let payload = Bytes::from(format!("{event:?}"));
         Entry {
-            seq: event.seq,
+            seq: event.place.seq,
             event: Ok(event_of),
             payload,
         }

@@ -12,6 +12,7 @@ use acclaim_cluster::redis::load::{Cold, Loaded};
 use acclaim_cluster::redis::persist::{Keep, Persisted, Told};
 use acclaim_cluster::redis::read::Found;
 use acclaim_core::model::Model;
+use acclaim_core::port::Place;
 use acclaim_core::{
     EdgeKey, Id, Kind, KindId, Kinds, Op, Rev, Start, Target, TargetKey, TargetType, Transition,
 };
@@ -329,7 +330,7 @@ impl Stage {
             after = last.as_ref().unwrap().seq;
             journal.extend(more.into_iter().map(Result::unwrap));
         }
-        let expected = self.model.journal_after(Rev::ZERO);
+        let expected = self.model.journal_after(Place::START);
         assert_eq!(
             journal.len(),
             expected.len(),
@@ -339,7 +340,7 @@ impl Stage {
         for (event, expected) in journal.iter().zip(&expected) {
             let name = name_of(&expected.edge.target_key());
             assert_eq!((&event.target, &event.user), (&name, &expected.edge.user));
-            assert_eq!((event.seq, event.rev), (expected.seq, expected.rev));
+            assert_eq!((event.seq, event.rev), (expected.place.seq, expected.rev));
             assert_eq!(
                 (event.active, event.count),
                 (expected.active, expected.count)
@@ -360,7 +361,7 @@ impl Stage {
             let last = expected
                 .iter()
                 .rfind(|e| e.edge.target_key() == edge.target_key());
-            assert_eq!(count.rev, last.unwrap().seq, "{edge:?}");
+            assert_eq!(count.rev, last.unwrap().place.seq, "{edge:?}");
         }
     }
 }

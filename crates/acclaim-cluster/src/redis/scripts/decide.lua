@@ -204,9 +204,16 @@ local function kept_answer(field, shelf, request)
 end
 
 -- What an op that waits needs to be loaded meanwhile.
-local function cold(name, user)
+local function cold(name, user, code, excludes)
   local entry, what = look(name, user)
-  return entry and 'W' or what
+  if not entry then return what end
+  if excludes and code ~= 'u' then
+    for other in string.gmatch(excludes, '%S+') do
+      entry, what = look(other, user)
+      if not entry then return what end
+    end
+  end
+  return 'W'
 end
 
 local at, n, given = 2, 0, #ARGV
@@ -234,7 +241,7 @@ while at < given do
   local answer = field and kept_answer(field, shelf, request)
   if not answer then
     if waits then
-      answer = held[name .. ' ' .. user] or cold(name, user)
+      answer = held[name .. ' ' .. user] or cold(name, user, code, excludes)
     else
       answer = decide(name, user, code, import, excludes, origin)
     end
