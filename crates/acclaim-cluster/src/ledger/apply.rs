@@ -3,11 +3,13 @@
 //! 1. The partition's row is locked and its fence compared: from here on nobody else writes this
 //!    partition's edges.
 //! 2. Edges and targets are locked, read, folded ([`super::fold`]) and written.
-//! 3. The edges back of those between users are locked and read, *after* ours are written: of two
-//!    transactions that make a pair mutual, one sees the other's edge, or both wait for each other
-//!    and the server chooses one to begin again. Never do both miss it.
-//! 4. Users are locked, read and written, the days added to, dead letters put away.
-//! 5. `applied` moves on, and the transaction commits.
+//! 3. Users are locked and read: who acted, and both ends of each edge between users that flipped.
+//! 4. Only then the edges back are read, without locks. Of two transactions that flip the two edges
+//!    of a pair, one has to wait for the pair's users until the other has committed, and then sees
+//!    its edge; so one of them sees both, and never do both miss the other's. It does not depend
+//!    on locks of rows that are not there, which TiDB does not have.
+//! 5. Users are written, the days added to, dead letters put away.
+//! 6. `applied` moves on, and the transaction commits.
 //!
 //! An event that cannot be applied is a dead letter with its reason; the others of the batch go on.
 //!
@@ -300,24 +302,36 @@ async fn write_users_side(
     if flips.is_empty() {
         return Ok(());
     }
-    let mut pairs_changed = Vec::new();
-    if let Some(user_type) = checked.user_type {
-        let back = between_users(edges, user_type).map(EdgeRow::back);
-        let back = back.filter(|back| !edges.contains_key(back)).collect();
-        let back = rows::lock_back(session, back).await?;
-        pairs_changed = pairs(edges, &back, user_type);
+    let mut users = Users::new();
+    for flip in flips {
+        let (kind, user) = (flip.kind, flip.user.clone());
+        users.insert(UserRow { kind, user }, Default::default());
     }
-    let actors = flips.iter().map(|flip| (flip.kind, flip.user.clone()));
-    let of_pairs = pairs_changed
-        .iter()
-        .flat_map(|pair| pair.users.iter().map(|user| (pair.kind, user.clone())));
-    let mut users: Users = actors
-        .chain(of_pairs)
-        .map(|(kind, user)| (UserRow { kind, user }, Default::default()))
-        .collect();
+    let between: Vec<&EdgeRow> = match checked.user_type {
+        Some(user_type) => between_users(edges, user_type).collect(),
+        None => Vec::new(),
+    };
+    for edge in &between {
+        for user in [&edge.user, &edge.target] {
+            let (kind, user) = (edge.kind, user.clone());
+            users.insert(UserRow { kind, user }, Default::default());
+        }
+    }
     rows::lock_users(session, &mut users).await?;
+    let before = users.clone();
+    let back = between.into_iter().map(EdgeRow::back);
+    let back = back.filter(|back| !edges.contains_key(back)).collect();
+    let back = rows::read_back(session, back).await?;
+    let pairs_changed = match checked.user_type {
+        Some(user_type) => pairs(edges, &back, user_type),
+        None => Vec::new(),
+    };
     let days = fold_users(flips, &pairs_changed, &mut users, checked.last);
-    rows::write_users(session, &users).await?;
+    let changed: Vec<_> = users
+        .iter()
+        .filter(|(key, value)| before.get(*key) != Some(*value))
+        .collect();
+    rows::write_users(session, &changed).await?;
     rows::add_days(session, &days, checked.batch.partition).await
 }
 

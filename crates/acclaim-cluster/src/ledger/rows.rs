@@ -80,17 +80,15 @@ pub(super) async fn lock_edges(session: &mut Session, edges: &mut Edges) -> Resu
     Ok(())
 }
 
-/// Locks edges back and reads whether they are active. Those without a row are not locked: who
-/// adds one looks for ours after that, and finds it, for ours is there by now.
-pub(super) async fn lock_back(
+/// Reads whether edges back are active, as committed by now.
+pub(super) async fn read_back(
     session: &mut Session,
     mut back: Vec<EdgeRow>,
 ) -> Result<BTreeMap<EdgeRow, bool>, Failure> {
     back.sort_unstable();
     let mut found = BTreeMap::new();
     for part in parts(&back) {
-        let mut sql = edges_by_key(&part.iter().collect::<Vec<_>>());
-        sql.push(" FOR UPDATE");
+        let sql = edges_by_key(&part.iter().collect::<Vec<_>>());
         for row in session.all(sql).await? {
             found.insert(edge_row(&row)?, row.try_get(5)?);
         }
@@ -240,9 +238,11 @@ async fn select_users(
 }
 
 /// Writes users, whose rows are locked.
-pub(super) async fn write_users(session: &mut Session, users: &Users) -> Result<(), Failure> {
-    let users: Vec<_> = users.iter().collect();
-    for part in parts(&users) {
+pub(super) async fn write_users(
+    session: &mut Session,
+    users: &[(&UserRow, &UserValue)],
+) -> Result<(), Failure> {
+    for part in parts(users) {
         let mut sql = Sql::new("INSERT INTO users (kind, user, given, mutual, types) VALUES ");
         sql.rows("(?,?,?,?,?)", part.len());
         sql.push(

@@ -1,4 +1,4 @@
-//! The ledger on a real MariaDB.
+//! The ledger on real servers: each test runs on every one that it works with.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -6,11 +6,13 @@
 )]
 
 mod apply;
+mod compare;
 mod faults;
+mod histories;
 mod journals;
 mod lease;
 mod migrate;
 mod reads;
-mod server;
+mod sql;
 mod stage;
 mod store;
