@@ -16,8 +16,8 @@
 //! Invariants:
 //! - Whoever writes edges of a partition holds the partition's row locked and has checked its
 //!   fence in the same transaction.
-//! - Locks are taken in one order: the partition, its edges, its targets, users, the days. Rows of
-//!   one table in the order of their keys.
+//! - Locks are taken in one order: the partition, users, the days. Rows of one table in the order
+//!   of their keys. The partition's lock stands for its edges and targets, which have none.
 //! - Statements that hold on all three servers only: `VALUES(col)` in upserts, no `SKIP LOCKED`, no
 //!   `FOR SHARE`, no index that must descend.
 

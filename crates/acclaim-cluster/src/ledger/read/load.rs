@@ -106,10 +106,7 @@ async fn load(
         entries: Some(Vec::new()),
         ..LoadedTarget::default()
     };
-    if let Some(row) = session
-        .first(counts_by_key(std::slice::from_ref(target)))
-        .await?
-    {
+    if let Some(row) = session.first(counts_by_key(&[target])).await? {
         loaded.count = rev_at(row.try_get(3)?).0;
         loaded.seq = Rev(row.try_get(4)?);
         loaded.edges = row.try_get(5)?;

@@ -87,7 +87,11 @@ fn statements() -> Vec<(&'static str, &'static str, Sql)> {
         ),
         ("one edge by key", "PRIMARY", edges_by_key(&[&edges[0]])),
         ("edges by key, locked", "PRIMARY", locked),
-        ("counts", "PRIMARY", counts_by_key(&targets)),
+        (
+            "counts",
+            "PRIMARY",
+            counts_by_key(&targets.iter().collect::<Vec<_>>()),
+        ),
         (
             "a bucket",
             "PRIMARY",
