@@ -10,7 +10,9 @@
 //! - [`store`]: who the store is, how many partitions it has, its epoch;
 //! - [`lease`]: who may write a partition;
 //! - [`apply`]: a batch of events in one transaction;
+//! - [`bulk`]: many edges at once, past Redis;
 //! - [`read`]: everything that is asked of the record;
+//! - [`check`] and `repair`: whether everything follows from the edges, and mending it;
 //! - [`journals`]: audit, checks, dead letters and jobs.
 //!
 //! Invariants:
@@ -23,6 +25,8 @@
 
 pub mod apply;
 pub mod blob;
+pub mod bulk;
+pub mod check;
 pub mod codec;
 pub mod dictionary;
 pub mod error;
@@ -33,6 +37,7 @@ pub mod lease;
 pub mod migrate;
 mod pools;
 pub mod read;
+mod repair;
 mod retry;
 mod rows;
 pub mod schema;

@@ -13,8 +13,8 @@ use crate::compare::{USERS, compare};
 use crate::sql::{Sql, on_each_server};
 use crate::stage::{BASE, PARTITIONS, Stage, edge, kinds};
 
-const MINUTE: u64 = 60_000_000;
-const TARGETS: [&str; 8] = [
+pub const MINUTE: u64 = 60_000_000;
+pub const TARGETS: [&str; 8] = [
     "POST:1", "POST:x", "TRACK:1", "USER:1", "USER:2", "USER:300", "USER:01", "USER:u",
 ];
 
@@ -66,10 +66,10 @@ fn play(history: &History) -> (Model, Rev) {
 }
 
 /// A small generator of numbers: the test must be the same for a seed.
-struct Dice(u64);
+pub struct Dice(pub u64);
 
 impl Dice {
-    fn roll(&mut self, sides: usize) -> usize {
+    pub fn roll(&mut self, sides: usize) -> usize {
         self.0 = self
             .0
             .wrapping_mul(6_364_136_223_846_793_005)

@@ -6,6 +6,8 @@
 )]
 
 mod apply;
+mod bulk;
+mod check;
 mod compare;
 mod faults;
 mod histories;
