@@ -31,7 +31,10 @@ impl Shared {
     ) -> Result<Vec<ExportedEdge>, ReadError> {
         let after = match after {
             Some(edge) => Some(self.known_edge(edge).await?.ok_or_else(|| {
-                read_error(format!("no edge has a target of type {}", edge.target.target_type))
+                read_error(format!(
+                    "no edge has a target of type {}",
+                    edge.target.target_type
+                ))
             })?),
             None => {
                 let all = self.all_partitions();
@@ -41,7 +44,10 @@ impl Shared {
         };
         let most = max_edges.min(MAX_EXPORT_ROWS);
         let kind_no = self.names.kind_no(kind);
-        let found = self.ledger.export_edges(kind_no, after.as_ref(), most).await;
+        let found = self
+            .ledger
+            .export_edges(kind_no, after.as_ref(), most)
+            .await;
         let edges = found.map_err(read_error)?.into_iter();
         Ok(edges
             .map(|exported| ExportedEdge {
@@ -104,7 +110,10 @@ impl Shared {
                 }
             }
             if Instant::now() > end {
-                let text = format!("{name} did not come to rest within {} s", RECOVER_MAX.as_secs());
+                let text = format!(
+                    "{name} did not come to rest within {} s",
+                    RECOVER_MAX.as_secs()
+                );
                 return Err(read_error(text).into());
             }
         }

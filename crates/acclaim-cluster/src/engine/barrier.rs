@@ -79,7 +79,10 @@ impl Shared {
         &self,
         numbers: &[u16],
     ) -> Result<Vec<(u16, Option<Progress>)>, RedisError> {
-        let partitions: Vec<_> = numbers.iter().map(|number| self.partition(*number)).collect();
+        let partitions: Vec<_> = numbers
+            .iter()
+            .map(|number| self.partition(*number))
+            .collect();
         let found = self.redis.progress_many(&partitions).await?;
         Ok(numbers.iter().copied().zip(found).collect())
     }

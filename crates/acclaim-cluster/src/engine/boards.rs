@@ -63,7 +63,9 @@ impl Shared {
         let (kind, type_no, window) = asked;
         let ranked = if window == Window::All {
             let kind = self.names.kind_no(kind);
-            let found = self.ledger.highest_counts(kind, type_no, MAX_RANKING_ENTRIES);
+            let found = self
+                .ledger
+                .highest_counts(kind, type_no, MAX_RANKING_ENTRIES);
             found.await.map_err(read_error)?
         } else {
             self.rank_recent(kind, type_no, window).await?
@@ -91,12 +93,14 @@ impl Shared {
         let mut after: Option<(u32, Id)> = None;
         loop {
             let from = after.as_ref().map(|(day, id)| (*day, id));
-            let page = self
-                .ledger
-                .recent_targets(kind, type_no, first_day, from, MAX_RECENT_TARGETS);
+            let page =
+                self.ledger
+                    .recent_targets(kind, type_no, first_day, from, MAX_RECENT_TARGETS);
             let page = page.await.map_err(read_error)?;
             let is_last = page.len() < MAX_RECENT_TARGETS;
-            after = page.last().map(|target| (target.last_day, target.id.clone()));
+            after = page
+                .last()
+                .map(|target| (target.last_day, target.id.clone()));
             for target in page {
                 let score = target.pulse.score(window, now);
                 if score > 0 {

@@ -18,9 +18,7 @@ use tokio::time::Instant;
 use super::names::target_ref;
 use super::shared::Shared;
 use crate::ledger::Ledger;
-use crate::ledger::read::load::{
-    LoadedEntry, LoadedTarget, MAX_LOAD_ENTRIES, MAX_LOAD_TARGETS,
-};
+use crate::ledger::read::load::{LoadedEntry, LoadedTarget, MAX_LOAD_ENTRIES, MAX_LOAD_TARGETS};
 use crate::redis::keys::TargetName;
 use crate::redis::layout::MAX_INLINE_ENTRIES;
 use crate::redis::load::{
@@ -75,10 +73,7 @@ impl Shared {
 
     /// The loads that these wait for: those under way, and new ones. Records are loaded together,
     /// since a write may name many new targets.
-    fn begin_loads(
-        self: &Arc<Self>,
-        cold: impl IntoIterator<Item = (u16, Cold)>,
-    ) -> Vec<UnderWay> {
+    fn begin_loads(self: &Arc<Self>, cold: impl IntoIterator<Item = (u16, Cold)>) -> Vec<UnderWay> {
         let mut under_way = self.loads.under_way.lock();
         let (mut loads, mut records, mut others) = (Vec::new(), Vec::new(), Vec::new());
         for key in cold {
@@ -246,7 +241,11 @@ impl Source for LedgerSource<'_> {
         let target = target_ref(target);
         async move {
             let most = usize::try_from(max_edges).unwrap_or(MAX_LOAD_ENTRIES);
-            let loaded = self.0.load_target(&target, most).await.map_err(source_error)?;
+            let loaded = self
+                .0
+                .load_target(&target, most)
+                .await
+                .map_err(source_error)?;
             Ok(record(loaded, max_edges))
         }
         .boxed()
@@ -259,9 +258,15 @@ impl Source for LedgerSource<'_> {
     ) -> BoxFuture<'_, Result<EdgeRows, SourceError>> {
         let target = target_ref(target);
         async move {
-            let loaded = self.0.load_bucket(&target, hashes).await.map_err(source_error)?;
+            let loaded = self
+                .0
+                .load_bucket(&target, hashes)
+                .await
+                .map_err(source_error)?;
             let entries = loaded.entries.ok_or_else(|| {
-                source_error(format!("a bucket with more than {MAX_LOAD_ENTRIES} entries"))
+                source_error(format!(
+                    "a bucket with more than {MAX_LOAD_ENTRIES} entries"
+                ))
             })?;
             Ok(rows(entries))
         }

@@ -21,7 +21,10 @@ pub trait Trouble: Display {
 
 impl Trouble for RedisError {
     fn is_away(&self) -> bool {
-        !matches!(self, Self::Url(_) | Self::Reply { .. } | Self::Server { .. })
+        !matches!(
+            self,
+            Self::Url(_) | Self::Reply { .. } | Self::Server { .. }
+        )
     }
 }
 

@@ -106,7 +106,9 @@ impl Shared {
         let all: Vec<_> = all.collect();
         let backlog = backlog::measure(&self.redis, &all, self.script_time()).await?;
         let millis = u64::try_from(backlog.oldest.as_millis()).unwrap_or(u64::MAX);
-        self.pulse.backlog_events.store(backlog.events, Ordering::Relaxed);
+        self.pulse
+            .backlog_events
+            .store(backlog.events, Ordering::Relaxed);
         self.pulse.backlog_millis.store(millis, Ordering::Relaxed);
         Ok(())
     }

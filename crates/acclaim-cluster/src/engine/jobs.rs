@@ -103,7 +103,11 @@ impl Shared {
         if self.is_stopping() {
             return Err(Halt::Left);
         }
-        match self.ledger.note_progress(job, self.limits.job_lease()).await {
+        match self
+            .ledger
+            .note_progress(job, self.limits.job_lease())
+            .await
+        {
             Ok(true) => Ok(()),
             Ok(false) => Err(Halt::Left),
             Err(error) => Err(Halt::Failed(error.to_string())),
@@ -179,7 +183,8 @@ impl Shared {
                 user: user.clone(),
                 target: entry.key,
             };
-            self.unset(job, page.entries.into_iter().map(edge).collect()).await?;
+            self.unset(job, page.entries.into_iter().map(edge).collect())
+                .await?;
         }
     }
 
@@ -205,7 +210,8 @@ impl Shared {
                     user: entry.key,
                     target: target.clone(),
                 };
-                self.unset(job, page.entries.into_iter().map(edge).collect()).await?;
+                self.unset(job, page.entries.into_iter().map(edge).collect())
+                    .await?;
             }
         }
         Ok(())
@@ -213,7 +219,10 @@ impl Shared {
 
     /// Unsets edges as anybody would, and writes down how far the job is.
     async fn unset(self: &Arc<Self>, job: &mut TakenJob, edges: Vec<EdgeKey>) -> Result<(), Halt> {
-        let ops: Vec<Op> = edges.into_iter().map(|edge| Op::new(Action::Unset, edge)).collect();
+        let ops: Vec<Op> = edges
+            .into_iter()
+            .map(|edge| Op::new(Action::Unset, edge))
+            .collect();
         let end = Instant::now() + STEP_MAX;
         let applied = loop {
             match self.apply(Write::plain(ops.clone())).await {

@@ -65,6 +65,8 @@ impl Shared {
             return Ok(Vec::new());
         }
         let upto = self.seal(&found).await.map_err(journal_error)?;
+        // Looked at again: until it was sealed, any of them may have got something below that.
+        let found = self.warm_progress().await?;
         let with_events = found.iter().filter(has_more);
         let reads = with_events.map(|(number, _)| {
             // Of the place's own seq only later partitions have something to come.
@@ -103,7 +105,9 @@ impl Shared {
                 .collect();
             if cold.is_empty() {
                 let here = found.into_iter();
-                return Ok(here.filter_map(|(n, progress)| Some((n, progress?))).collect());
+                return Ok(here
+                    .filter_map(|(n, progress)| Some((n, progress?)))
+                    .collect());
             }
             self.load_all(cold).await.map_err(journal_error)?;
         }

@@ -41,7 +41,8 @@ impl Shared {
                 total: count.count,
             }),
             Newest::Beginning(count, entries) => {
-                self.from_beginning(&name, count, entries, start, size).await
+                self.from_beginning(&name, count, entries, start, size)
+                    .await
             }
             Newest::Missing(count) => {
                 if self.wait_for(&name, count).await? {

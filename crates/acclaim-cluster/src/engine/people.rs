@@ -7,9 +7,7 @@ use std::sync::Arc;
 use acclaim_core::limits::MAX_KNOWN_FOLLOWED;
 use acclaim_core::page::{Entry, Position};
 use acclaim_core::port::{Known, Listing, UserNumbers};
-use acclaim_core::{
-    Id, KindId, Page, ReadError, Start, Target, TargetKey, TargetType, UserKey,
-};
+use acclaim_core::{Id, KindId, Page, ReadError, Start, Target, TargetKey, TargetType, UserKey};
 
 use super::errors::read_error;
 use super::shared::Shared;
@@ -18,7 +16,10 @@ impl Shared {
     /// Waits until the ledger has what these users wrote lately, and what was done to them where
     /// that is wanted too.
     async fn caught_up(&self, users: &[&Id], received_by: Option<&Id>) -> Result<(), ReadError> {
-        let mut partitions: Vec<u16> = received_by.map(|user| self.home(user)).into_iter().collect();
+        let mut partitions: Vec<u16> = received_by
+            .map(|user| self.home(user))
+            .into_iter()
+            .collect();
         for user in users {
             partitions.extend(self.marked(user).await.map_err(read_error)?);
         }
@@ -36,7 +37,9 @@ impl Shared {
     ) -> Result<Listing<Target>, ReadError> {
         self.caught_up(&[&user.user], None).await?;
         let kind = self.names.kind_no(user.kind);
-        let found = self.ledger.targets_of(kind, &user.user, target_type, start, size);
+        let found = self
+            .ledger
+            .targets_of(kind, &user.user, target_type, start, size);
         found.await.map_err(read_error)
     }
 

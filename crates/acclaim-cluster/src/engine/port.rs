@@ -4,13 +4,13 @@ use acclaim_core::cursor::CursorKey;
 use acclaim_core::error::JobError;
 use acclaim_core::port::{
     Admin, Applied, AuditEntry, CheckReport, Count, Daily, Event, ExportedEdge, Health, ImportSpec,
-    Job, JobId, JobSpec, Journal, Known, Listing, Place, Ranked, Reads, Recovered, Relationship, Spool,
-    Status, UserNumbers, Write, Writes,
+    Job, JobId, JobSpec, Journal, Known, Listing, Place, Ranked, Reads, Recovered, Relationship,
+    Spool, Status, UserNumbers, Write, Writes,
 };
 use acclaim_core::pulse::Window;
 use acclaim_core::{
-    EdgeKey, Engine, Id, JournalError, KindId, Kinds, Page, ReadError, Start, Target,
-    TargetKey, TargetType, UserKey, WriteError,
+    EdgeKey, Engine, Id, JournalError, KindId, Kinds, Page, ReadError, Start, Target, TargetKey,
+    TargetType, UserKey, WriteError,
 };
 use async_trait::async_trait;
 
@@ -50,7 +50,9 @@ impl Reads for Cluster {
         start: Start<Target>,
         size: usize,
     ) -> Result<Listing<Target>, ReadError> {
-        self.shared.targets(&user, target_type.as_ref(), &start, size).await
+        self.shared
+            .targets(&user, target_type.as_ref(), &start, size)
+            .await
     }
 
     async fn numbers(&self, user: UserKey) -> Result<UserNumbers, ReadError> {
@@ -154,7 +156,8 @@ impl Admin for Cluster {
 
     async fn begin_import(&self, _spec: ImportSpec) -> Result<Box<dyn Spool + '_>, JobError> {
         Err(JobError::Spool(
-            "this engine does not keep the text of imports yet; stream the import instead".to_owned(),
+            "this engine does not keep the text of imports yet; stream the import instead"
+                .to_owned(),
         ))
     }
 

@@ -98,7 +98,10 @@ impl Shared {
     }
 
     /// One call a partition.
-    #[allow(clippy::type_complexity, reason = "pairs of what the caller gave and got")]
+    #[allow(
+        clippy::type_complexity,
+        reason = "pairs of what the caller gave and got"
+    )]
     async fn ask(
         &self,
         wanted: Vec<(usize, Wanted)>,

@@ -104,10 +104,17 @@ impl Shared {
     }
 
     /// Notes the request of an idempotency key. Answers whether it came before.
-    async fn reserve(&self, idempotency: &Idempotency, deadline: Instant) -> Result<bool, WriteError> {
+    async fn reserve(
+        &self,
+        idempotency: &Idempotency,
+        deadline: Instant,
+    ) -> Result<bool, WriteError> {
         let home = self.partition(home(&idempotency.key, self.store.partitions));
         loop {
-            let reserved = self.redis.reserve(home, self.script_time(), idempotency).await;
+            let reserved = self
+                .redis
+                .reserve(home, self.script_time(), idempotency)
+                .await;
             match reserved {
                 Ok(Reserved::New) => return Ok(false),
                 Ok(Reserved::Again) => return Ok(true),
@@ -154,9 +161,9 @@ impl Shared {
             self.enqueue(partition, piece);
             sent.push((places, on_its_way));
         }
-        let waiting = sent.into_iter().map(|(places, sent)| async move {
-            (places, answer_of(sent, terms.deadline).await)
-        });
+        let waiting = sent
+            .into_iter()
+            .map(|(places, sent)| async move { (places, answer_of(sent, terms.deadline).await) });
         let mut answers = vec![None; ops];
         let mut failure = None;
         let mut is_any_decided = false;
@@ -218,7 +225,10 @@ impl Shared {
     }
 
     async fn wait_for_ledger(&self, touched: &[u16], deadline: Instant) -> Result<(), WriteError> {
-        let owed = self.progress_of(touched).await.map_err(|error| unknown(&error))?;
+        let owed = self
+            .progress_of(touched)
+            .await
+            .map_err(|error| unknown(&error))?;
         let owed = owed.into_iter().filter_map(|(number, progress)| {
             let progress = progress.filter(|progress| !progress.is_durable())?;
             Some((number, progress.newest))

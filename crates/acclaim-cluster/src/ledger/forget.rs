@@ -8,8 +8,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use acclaim_core::days::Days;
 use acclaim_core::Id;
+use acclaim_core::days::Days;
 use sqlx::Row;
 
 use super::blob::{UserType, pack_types, read_types};
@@ -61,9 +61,8 @@ impl Ledger {
 /// The user's own row and their share in the days.
 async fn forget_days(session: &mut Session, kind: KindNo, user: &IdKey) -> Result<(), Failure> {
     session.begin("START TRANSACTION").await?;
-    let mut sql = Sql::new(
-        "SELECT given, mutual, types FROM users WHERE kind = ? AND user = ? FOR UPDATE",
-    );
+    let mut sql =
+        Sql::new("SELECT given, mutual, types FROM users WHERE kind = ? AND user = ? FOR UPDATE");
     sql.bind(kind.0).bind(user.as_bytes());
     let Some(row) = session.first(sql).await? else {
         session.roll_back().await;
@@ -81,7 +80,9 @@ async fn forget_days(session: &mut Session, kind: KindNo, user: &IdKey) -> Resul
             of_type.days = Days::default();
         }
         let mut sql = Sql::new("UPDATE users SET types = ? WHERE kind = ? AND user = ?");
-        sql.bind(pack_types(&types)).bind(kind.0).bind(user.as_bytes());
+        sql.bind(pack_types(&types))
+            .bind(kind.0)
+            .bind(user.as_bytes());
         session.run(sql).await?;
     }
     for (type_no, day) in days {
@@ -118,7 +119,9 @@ async fn forget_edges(session: &mut Session, kind: KindNo, user: &IdKey) -> Resu
         "SELECT target_type, target, user_hash FROM edges FORCE INDEX (by_user) \
          WHERE kind = ? AND user = ? AND active = 0 LIMIT ?",
     );
-    sql.bind(kind.0).bind(user.as_bytes()).bind(MAX_FORGOTTEN_EDGES);
+    sql.bind(kind.0)
+        .bind(user.as_bytes())
+        .bind(MAX_FORGOTTEN_EDGES);
     let rows = session.all(sql).await?;
     let mut found: BTreeMap<TargetRow, u32> = BTreeMap::new();
     for row in &rows {

@@ -21,7 +21,9 @@ pub const MAX_PARTITIONS: u16 = 4_096;
 pub const MAX_OWNER_BYTES: usize = 64;
 
 /// The server's time in microseconds, or the test's where one is given as the parameter.
-pub(super) const NOW: &str = "COALESCE(?, CAST(UNIX_TIMESTAMP(NOW(6)) * 1000000 AS UNSIGNED))";
+// The outer cast is for TiDB, to which a parameter that is NULL makes all of it a text.
+pub(super) const NOW: &str =
+    "CAST(COALESCE(?, CAST(UNIX_TIMESTAMP(NOW(6)) * 1000000 AS UNSIGNED)) AS UNSIGNED)";
 
 /// The right to write a partition until somebody else takes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -10,19 +10,23 @@
 //! - [`store`]: who the store is, how many partitions it has, its epoch;
 //! - [`lease`]: who may write a partition;
 //! - [`apply`]: a batch of events in one transaction;
+//! - [`bulk`]: many edges at once, past Redis;
 //! - [`read`]: everything that is asked of the record;
+//! - [`check`] and `repair`: whether everything follows from the edges, and mending it;
 //! - [`journals`]: audit, checks, dead letters and jobs.
 //!
 //! Invariants:
 //! - Whoever writes edges of a partition holds the partition's row locked and has checked its
 //!   fence in the same transaction.
-//! - Locks are taken in one order: the partition, its edges, its targets, the edges back, users,
-//!   the days. Rows of one table in the order of their keys.
+//! - Locks are taken in one order: the partition, users, the days. Rows of one table in the order
+//!   of their keys. The partition's lock stands for its edges and targets, which have none.
 //! - Statements that hold on all three servers only: `VALUES(col)` in upserts, no `SKIP LOCKED`, no
 //!   `FOR SHARE`, no index that must descend.
 
 pub mod apply;
 pub mod blob;
+pub mod bulk;
+pub mod check;
 pub mod codec;
 pub mod dictionary;
 pub mod error;
@@ -36,6 +40,7 @@ pub mod migrate;
 mod pools;
 pub mod read;
 pub mod recount;
+mod repair;
 mod retry;
 mod rows;
 pub mod schema;

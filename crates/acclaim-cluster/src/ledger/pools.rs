@@ -230,6 +230,11 @@ async fn prepare(
     let (version,): (String,) = sqlx::query_as("SELECT VERSION()")
         .fetch_one(&mut *conn)
         .await?;
+    if version.contains("TiDB") {
+        // Where that is not the default: only then does FOR UPDATE lock before the commit.
+        conn.execute("SET SESSION tidb_txn_mode = 'pessimistic'")
+            .await?;
+    }
     let limit = if version.contains("MariaDB") {
         sqlx::query("SET SESSION max_statement_time = ?")
             .bind(bounds.statement_timeout.as_secs_f64())

@@ -73,9 +73,8 @@ fn read(kind: KindNo, row: &MySqlRow) -> Result<TargetRef, LedgerError> {
 }
 
 fn next(kind: KindNo, after: Option<&TargetRow>, most: u64) -> Sql {
-    let mut sql = Sql::new(
-        "SELECT target_type, target FROM targets FORCE INDEX (PRIMARY) WHERE kind = ?",
-    );
+    let mut sql =
+        Sql::new("SELECT target_type, target FROM targets FORCE INDEX (PRIMARY) WHERE kind = ?");
     sql.bind(kind.0);
     if let Some(after) = after {
         sql.push(" AND ((target_type = ? AND target > ?) OR target_type > ?)");

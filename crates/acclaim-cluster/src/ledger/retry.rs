@@ -15,6 +15,7 @@ pub struct Counters {
     lock_waits: AtomicU64,
     lost: AtomicU64,
     timeouts: AtomicU64,
+    overtaken: AtomicU64,
     not_committed: AtomicU64,
     found_committed: AtomicU64,
 }
@@ -26,6 +27,7 @@ impl Counters {
             Class::LockWait => &self.lock_waits,
             Class::Lost => &self.lost,
             Class::Timeout => &self.timeouts,
+            Class::Overtaken => &self.overtaken,
             Class::NotCommitted => &self.not_committed,
         }
     }
@@ -70,7 +72,7 @@ where
         tracing::debug!(attempt, ?class, last, "the ledger failed");
         if attempt >= bounds.attempts {
             return Err(match class {
-                Class::Deadlock | Class::LockWait => LedgerError::Contended {
+                Class::Deadlock | Class::LockWait | Class::Overtaken => LedgerError::Contended {
                     attempts: attempt,
                     last,
                 },

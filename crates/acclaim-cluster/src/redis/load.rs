@@ -211,7 +211,10 @@ impl Redis {
         });
         let calls: Vec<Call> = calls.collect();
         let replies = self.call_many(&calls).await;
-        replies.into_iter().map(|reply| read_installed(&reply?)).collect()
+        replies
+            .into_iter()
+            .map(|reply| read_installed(&reply?))
+            .collect()
     }
 
     /// Reads the ledger and installs what it says.
@@ -258,7 +261,9 @@ impl Redis {
     /// [`RedisError`].
     pub async fn fill_partition(&self, claim: Claim, applied: Rev) -> Result<Loaded, RedisError> {
         let mut call = INSTALL.on(claim.partition);
-        call.arg(claim.cold.letter()).arg(&claim.token).arg(applied.0);
+        call.arg(claim.cold.letter())
+            .arg(&claim.token)
+            .arg(applied.0);
         self.install(&call).await
     }
 

@@ -76,21 +76,21 @@ impl Redis {
 }
 
 fn read(reply: &Value) -> Result<Option<Progress>, RedisError> {
-        let texts = script::texts(&PROGRESS, reply)?;
-        if texts.is_empty() {
-            return Ok(None);
-        }
-        let numbers: Option<Vec<Rev>> = texts.into_iter().map(rev).collect();
-        match numbers.as_deref() {
-            Some(&[last, durable, kept_after, newest, time]) => Ok(Some(Progress {
-                last,
-                durable,
-                kept_after,
-                newest,
-                time,
-            })),
-            _ => Err(Call::unexpected(&PROGRESS, reply)),
-        }
+    let texts = script::texts(&PROGRESS, reply)?;
+    if texts.is_empty() {
+        return Ok(None);
+    }
+    let numbers: Option<Vec<Rev>> = texts.into_iter().map(rev).collect();
+    match numbers.as_deref() {
+        Some(&[last, durable, kept_after, newest, time]) => Ok(Some(Progress {
+            last,
+            durable,
+            kept_after,
+            newest,
+            time,
+        })),
+        _ => Err(Call::unexpected(&PROGRESS, reply)),
+    }
 }
 
 fn rev(text: &[u8]) -> Option<Rev> {

@@ -1,6 +1,5 @@
 //! Dropping a target's record so that it is loaded anew: what recovery does.
 
-
 use super::connection::Redis;
 use super::error::RedisError;
 use super::keys::{Partition, TargetName};

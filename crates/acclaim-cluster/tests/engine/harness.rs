@@ -83,15 +83,41 @@ impl Clustered {
         self.engine = Some(engine);
     }
 
+    /// How the node was opened.
+    pub fn config(&self) -> &ClusterConfig {
+        &self.config
+    }
+
+    /// Removes everything from Redis.
+    pub async fn flush(&self) {
+        let mut redis = self.redis.try_connect().await.unwrap();
+        let _: String = redis::cmd("FLUSHALL")
+            .query_async(&mut redis)
+            .await
+            .unwrap();
+    }
+
     /// Removes from Redis what it may evict, but for the notes of who wrote lately: without them a
     /// read of a user's side is as old as the ledger.
     async fn evict(&self) {
         let mut redis = self.redis.try_connect().await.unwrap();
-        let keys: Vec<String> = redis::cmd("KEYS").arg("*").query_async(&mut redis).await.unwrap();
+        let keys: Vec<String> = redis::cmd("KEYS")
+            .arg("*")
+            .query_async(&mut redis)
+            .await
+            .unwrap();
         for key in keys {
-            let left: i64 = redis::cmd("PTTL").arg(&key).query_async(&mut redis).await.unwrap();
+            let left: i64 = redis::cmd("PTTL")
+                .arg(&key)
+                .query_async(&mut redis)
+                .await
+                .unwrap();
             if left > 0 && !key.contains(":u:") {
-                let _: i64 = redis::cmd("DEL").arg(&key).query_async(&mut redis).await.unwrap();
+                let _: i64 = redis::cmd("DEL")
+                    .arg(&key)
+                    .query_async(&mut redis)
+                    .await
+                    .unwrap();
             }
         }
     }
@@ -149,7 +175,11 @@ impl Harness for Clustered {
         let partitions: Vec<_> = partitions.collect();
         loop {
             let found = engine.redis().progress_many(&partitions).await.unwrap();
-            if found.into_iter().flatten().all(|progress| progress.is_durable()) {
+            if found
+                .into_iter()
+                .flatten()
+                .all(|progress| progress.is_durable())
+            {
                 return;
             }
             tokio::time::sleep(Duration::from_millis(2)).await;

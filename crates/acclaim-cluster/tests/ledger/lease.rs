@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use acclaim_cluster::ledger::{Batch, Bounds, Ledger, LedgerError, StoreSpec};
 
-use crate::server;
+use crate::sql::{Sql, on_each_server};
 use crate::stage::{PARTITIONS, ledger};
 
 const LENGTH: Duration = Duration::from_secs(10);
@@ -18,8 +18,8 @@ struct Two {
 }
 
 impl Two {
-    async fn new() -> Self {
-        let url = server::database().await;
+    async fn new(sql: Sql) -> Self {
+        let url = sql.database().await;
         let clock = Arc::new(AtomicU64::new(1_000_000_000));
         let worker =
             || Ledger::with_clock(&url, Bounds::default(), Some(Arc::clone(&clock))).unwrap();
@@ -47,9 +47,8 @@ fn empty(partition: u16, fence: u64) -> Batch {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_lease_is_held_until_it_ends_or_is_given_back() {
-    let two = Two::new().await;
+async fn a_lease_is_held_until_it_ends_or_is_given_back(sql: Sql) {
+    let two = Two::new(sql).await;
     let first = two.one.take_leases("one", 3, LENGTH).await.unwrap();
     let partitions: Vec<u16> = first.iter().map(|lease| lease.partition).collect();
     assert_eq!(partitions, [0, 1, 2]);
@@ -81,9 +80,8 @@ async fn a_lease_is_held_until_it_ends_or_is_given_back() {
     assert_eq!(seen[1].left, LENGTH / 2);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_worker_that_lost_its_lease_cannot_write() {
-    let two = Two::new().await;
+async fn a_worker_that_lost_its_lease_cannot_write(sql: Sql) {
+    let two = Two::new(sql).await;
     let old = two.one.take_leases("one", 2, LENGTH).await.unwrap();
     two.one.apply(&empty(0, old[0].fence)).await.unwrap();
     two.pass(LENGTH);
@@ -111,9 +109,8 @@ async fn a_worker_that_lost_its_lease_cannot_write() {
     two.other.apply(&empty(0, new[0].fence)).await.unwrap();
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_clock_that_is_set_back_steals_nothing() {
-    let two = Two::new().await;
+async fn a_clock_that_is_set_back_steals_nothing(sql: Sql) {
+    let two = Two::new(sql).await;
     let held = two
         .one
         .take_leases("one", PARTITIONS, LENGTH)
@@ -124,9 +121,8 @@ async fn a_clock_that_is_set_back_steals_nothing() {
     assert_eq!(two.one.renew_leases(&held, LENGTH).await.unwrap(), held);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn workers_that_take_at_once_share() {
-    let url = server::database().await;
+async fn workers_that_take_at_once_share(sql: Sql) {
+    let url = sql.database().await;
     let first = ledger(&url).await;
     first.migrate().await.unwrap();
     first
@@ -166,3 +162,10 @@ async fn workers_that_take_at_once_share() {
             .all(|partition| partition.left > LENGTH / 2 && partition.left <= LENGTH)
     );
 }
+
+on_each_server!(
+    a_lease_is_held_until_it_ends_or_is_given_back,
+    a_worker_that_lost_its_lease_cannot_write,
+    a_clock_that_is_set_back_steals_nothing,
+    workers_that_take_at_once_share,
+);

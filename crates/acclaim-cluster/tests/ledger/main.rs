@@ -1,4 +1,5 @@
-//! The ledger on a real MariaDB.
+//! The ledger on real servers: each test runs on every one that it works with.
+#![recursion_limit = "256"]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -6,11 +7,15 @@
 )]
 
 mod apply;
+mod bulk;
+mod check;
+mod compare;
 mod faults;
+mod histories;
 mod journals;
 mod lease;
 mod migrate;
 mod reads;
-mod server;
+mod sql;
 mod stage;
 mod store;

@@ -11,7 +11,7 @@ use acclaim_core::port::Event;
 use acclaim_core::{EdgeKey, Id, KindId, Kinds, Target, TargetType};
 use bytes::Bytes;
 
-use crate::server;
+use crate::sql::Sql;
 
 pub struct Stage {
     pub ledger: Ledger,
@@ -21,6 +21,8 @@ pub struct Stage {
 }
 
 pub const PARTITIONS: u16 = 4;
+/// 2026-11-20T00:00:00Z.
+pub const BASE: u64 = 1_795_132_800_000_000;
 
 pub fn kinds() -> Kinds {
     Kinds::new([
@@ -38,8 +40,8 @@ pub async fn ledger(url: &str) -> Ledger {
 }
 
 impl Stage {
-    pub async fn new() -> Self {
-        let url = server::database().await;
+    pub async fn new(sql: Sql) -> Self {
+        let url = sql.database().await;
         Self::at(url, None).await
     }
 

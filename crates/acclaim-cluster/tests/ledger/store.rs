@@ -6,7 +6,7 @@ use acclaim_core::page::Position;
 use acclaim_core::{Id, Rev};
 use sqlx::Executor;
 
-use crate::server;
+use crate::sql::{Sql, connect, on_each_server};
 use crate::stage::{PARTITIONS, ledger};
 
 const SPEC: StoreSpec = StoreSpec {
@@ -21,9 +21,8 @@ fn cursor(store: &Store) -> String {
     store.cursor_key.sign("a list", &position)
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn nodes_that_make_the_store_at_once_agree() {
-    let url = server::database().await;
+async fn nodes_that_make_the_store_at_once_agree(sql: Sql) {
+    let url = sql.database().await;
     ledger(&url).await.migrate().await.unwrap();
     assert!(ledger(&url).await.open_store().await.unwrap().is_none());
     let nodes = (0..6).map(|_| {
@@ -54,7 +53,7 @@ async fn nodes_that_make_the_store_at_once_agree() {
     assert_eq!(numbers, (0..DEFAULT_PARTITIONS).collect::<Vec<u16>>());
     assert!(partitions.iter().all(|one| one.epoch == FIRST_EPOCH));
 
-    let other = server::database().await;
+    let other = sql.database().await;
     ledger(&other).await.migrate().await.unwrap();
     let other = ledger(&other).await.create_or_open_store(&SPEC).await;
     let other = other.unwrap();
@@ -62,9 +61,8 @@ async fn nodes_that_make_the_store_at_once_agree() {
     assert_ne!(cursor(&other), cursor(&stores[0]));
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_number_of_partitions_is_fixed() {
-    let url = server::database().await;
+async fn the_number_of_partitions_is_fixed(sql: Sql) {
+    let url = sql.database().await;
     let ledger = ledger(&url).await;
     ledger.migrate().await.unwrap();
     ledger.create_or_open_store(&SPEC).await.unwrap();
@@ -101,9 +99,8 @@ async fn the_number_of_partitions_is_fixed() {
     assert!(expected, "{outcome:?}");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_store_may_have_as_many_partitions_as_the_limit() {
-    let url = server::database().await;
+async fn a_store_may_have_as_many_partitions_as_the_limit(sql: Sql) {
+    let url = sql.database().await;
     let ledger = ledger(&url).await;
     ledger.migrate().await.unwrap();
     let spec = StoreSpec { partitions: 4_096 };
@@ -112,9 +109,8 @@ async fn a_store_may_have_as_many_partitions_as_the_limit() {
     assert_eq!(ledger.partitions().await.unwrap().len(), 4_096);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn one_node_raises_the_epoch() {
-    let url = server::database().await;
+async fn one_node_raises_the_epoch(sql: Sql) {
+    let url = sql.database().await;
     let first = ledger(&url).await;
     first.migrate().await.unwrap();
     first.create_or_open_store(&SPEC).await.unwrap();
@@ -135,13 +131,12 @@ async fn one_node_raises_the_epoch() {
     assert!(partitions.iter().all(|one| one.epoch == 2));
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_store_that_lacks_something_is_not_made_anew() {
-    let url = server::database().await;
+async fn a_store_that_lacks_something_is_not_made_anew(sql: Sql) {
+    let url = sql.database().await;
     let ledger = ledger(&url).await;
     ledger.migrate().await.unwrap();
     ledger.create_or_open_store(&SPEC).await.unwrap();
-    let mut conn = server::connect(&url).await;
+    let mut conn = connect(&url).await;
     conn.execute("DELETE FROM meta WHERE name = 'cursor_key'")
         .await
         .unwrap();
@@ -154,3 +149,11 @@ async fn a_store_that_lacks_something_is_not_made_anew() {
     let refused = ledger.create_or_open_store(&SPEC).await.unwrap_err();
     assert!(refused.to_string().contains("format 2"), "{refused}");
 }
+
+on_each_server!(
+    nodes_that_make_the_store_at_once_agree,
+    the_number_of_partitions_is_fixed,
+    a_store_may_have_as_many_partitions_as_the_limit,
+    one_node_raises_the_epoch,
+    a_store_that_lacks_something_is_not_made_anew,
+);

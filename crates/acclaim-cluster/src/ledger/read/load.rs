@@ -17,8 +17,8 @@ use crate::ledger::dictionary::{KindNo, TypeNo};
 use crate::ledger::error::{Failure, LedgerError};
 use crate::ledger::event::TargetRow;
 use crate::ledger::pools::Ledger;
-use crate::ledger::rows::{bind_target, key};
-use crate::ledger::session::{Session, Sql, give_up, parts};
+use crate::ledger::rows::{bind_target, key, target_parts, targets_in};
+use crate::ledger::session::{Session, Sql, give_up};
 
 /// Entries that one load may hand out. A target with more is loaded by buckets.
 pub const MAX_LOAD_ENTRIES: usize = 10_000;
@@ -137,10 +137,7 @@ async fn load(
         entries: Some(Vec::new()),
         ..LoadedTarget::default()
     };
-    if let Some(row) = session
-        .first(counts_by_key(std::slice::from_ref(target)))
-        .await?
-    {
+    if let Some(row) = session.first(counts_by_key(&[target])).await? {
         loaded.count = rev_at(row.try_get(3)?).0;
         loaded.seq = Rev(row.try_get(4)?);
         loaded.edges = row.try_get(5)?;
@@ -164,7 +161,9 @@ async fn load_many(
         .begin("START TRANSACTION WITH CONSISTENT SNAPSHOT")
         .await?;
     let mut found: BTreeMap<TargetRow, LoadedTarget> = BTreeMap::new();
-    for part in parts(targets) {
+    let mut wanted: Vec<&TargetRow> = targets.iter().collect();
+    wanted.sort_unstable();
+    for part in target_parts(&wanted) {
         for row in session.all(counts_by_key(part)).await? {
             let target = target_of(&row)?;
             let edges: u64 = row.try_get(5)?;
@@ -182,7 +181,8 @@ async fn load_many(
         .filter(|(_, loaded)| loaded.entries.is_some() && loaded.edges > 0)
         .map(|(target, _)| target.clone())
         .collect();
-    for part in parts(&small) {
+    // In the order of the map.
+    for part in target_parts(&small.iter().collect::<Vec<_>>()) {
         for row in session.all(entries_of(part)).await? {
             let entry = LoadedEntry {
                 user: key(&row, 3)?.id()?,
@@ -204,7 +204,11 @@ async fn load_many(
             ..LoadedTarget::default()
         });
         // More rows than the target's row says.
-        if loaded.entries.as_ref().is_some_and(|entries| entries.len() > most) {
+        if loaded
+            .entries
+            .as_ref()
+            .is_some_and(|entries| entries.len() > most)
+        {
             loaded.entries = None;
         }
         loaded
@@ -220,15 +224,12 @@ fn target_of(row: &MySqlRow) -> Result<TargetRow, Failure> {
     })
 }
 
-fn entries_of(targets: &[TargetRow]) -> Sql {
+fn entries_of(targets: &[&TargetRow]) -> Sql {
     let mut sql = Sql::new(
-        "SELECT kind, target_type, target, user, active, place FROM edges FORCE INDEX (PRIMARY) \
-         WHERE (kind, target_type, target) IN (",
+        "SELECT kind, target_type, target, user, active, place \
+         FROM edges FORCE INDEX (PRIMARY) WHERE ",
     );
-    sql.rows("(?,?,?)", targets.len()).push(")");
-    for target in targets {
-        bind_target(&mut sql, target);
-    }
+    targets_in(&mut sql, targets);
     sql
 }
 
