@@ -12,6 +12,7 @@ use crate::{LIMIT, holds};
 async fn everything_decided_comes_into_the_ledger() {
     let mut stage = Stage::new().await;
     let worker = stage.start("one", limits());
+    stage.drained().await;
     stage.toggle(1..=40, 1..=20).await;
     // One target with buckets, and a second transition of some.
     stage.toggle(1..=1, 21..=300).await;
@@ -149,7 +150,6 @@ async fn a_commit_that_redis_was_not_told_of_is_told_later() {
     worker.stop().await;
 }
 
-/// The journal of an older epoch is applied by rev alone, and the partition's place stays.
 #[tokio::test(flavor = "multi_thread")]
 async fn many_partitions_drain_side_by_side() {
     let mut stage = Stage::with(64).await;
