@@ -234,7 +234,9 @@ impl Redis {
     /// [`RedisError`].
     pub async fn fill_partition(&self, claim: Claim, applied: Rev) -> Result<Loaded, RedisError> {
         let mut call = INSTALL.on(claim.partition);
-        call.arg(claim.cold.letter()).arg(&claim.token).arg(applied.0);
+        call.arg(claim.cold.letter())
+            .arg(&claim.token)
+            .arg(applied.0);
         self.install(&call).await
     }
 

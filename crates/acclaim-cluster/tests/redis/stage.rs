@@ -213,7 +213,9 @@ impl Stage {
             journal: Duration::ZERO,
             journal_events: 0,
         };
-        let told = self.redis.persisted(PARTITION, Some(self.now), keep, &persisted);
+        let told = self
+            .redis
+            .persisted(PARTITION, Some(self.now), keep, &persisted);
         self.marked = upto;
         match told.await.unwrap() {
             Told::Noted { waiting, .. } => waiting,

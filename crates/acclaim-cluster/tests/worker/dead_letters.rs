@@ -3,8 +3,9 @@
 use acclaim_cluster::redis::keys::TargetName;
 use acclaim_cluster::redis::read::Found;
 use acclaim_cluster::worker::WorkerLimits;
-use acclaim_cluster::worker::dead_letters::{Retried, retry};
+use acclaim_cluster::worker::dead_letters::{list, retry};
 use acclaim_core::Id;
+use acclaim_core::port::Resent;
 
 use crate::stage::{Stage, limits, watch};
 
@@ -14,7 +15,10 @@ async fn slip_in(stage: &Stage, text: &str) {
     let last: u64 = stage.server.query(get.arg("{p1.0}:l")).await;
     let seq = last + 1;
     let mut add = redis::cmd("XADD");
-    add.arg("{p1.0}:j").arg(format!("{seq}-0")).arg("e").arg(text);
+    add.arg("{p1.0}:j")
+        .arg(format!("{seq}-0"))
+        .arg("e")
+        .arg(text);
     stage.server.query::<String>(&add).await;
     let mut set = redis::cmd("SET");
     stage.server.query::<()>(set.arg("{p1.0}:l").arg(seq)).await;
@@ -34,20 +38,37 @@ async fn what_is_no_event_is_put_away_and_the_rest_goes_on() {
     let letters = stage.ledger.dead_letters(0, 10).await.unwrap();
     assert_eq!(letters.len(), 2);
     assert_eq!(letters[0].payload, b"this is no event");
-    assert!(letters[0].reason.contains("not a transition"), "{}", letters[0].reason);
+    let listed = list(&stage.ledger, letters[0].id, 10).await.unwrap();
+    assert_eq!((listed.len(), listed[0].id), (1, letters[1].id));
+    assert!(listed[0].event.starts_with("9999:"), "{}", listed[0].event);
+    assert!(
+        letters[0].reason.contains("not a transition"),
+        "{}",
+        letters[0].reason
+    );
     assert!(letters[1].reason.contains("9999"), "{}", letters[1].reason);
 
     // The first stays what it is. The second is one when its kind is known, also while the worker
     // goes on.
     let (redis, ledger) = (&stage.redis, &stage.ledger);
     let still = retry(redis, ledger, letters[0].id).await.unwrap();
-    assert!(matches!(still, Retried::Refused(reason) if reason.contains("not a transition")));
+    assert!(matches!(still, Some(Resent::Refused(reason)) if reason.contains("not a transition")));
     let still = retry(redis, ledger, letters[1].id).await.unwrap();
-    assert!(matches!(still, Retried::Refused(_)), "{still:?}");
-    stage.execute("INSERT INTO kinds (no, name) VALUES (9999, 'later')").await;
-    assert_eq!(retry(redis, ledger, letters[1].id).await.unwrap(), Retried::Applied);
-    assert_eq!(retry(redis, ledger, letters[1].id).await.unwrap(), Retried::Unknown);
-    assert_eq!(stage.number("SELECT COUNT(*) FROM edges WHERE kind = 9999").await, 1);
+    assert!(matches!(still, Some(Resent::Refused(_))), "{still:?}");
+    stage
+        .execute("INSERT INTO kinds (no, name) VALUES (9999, 'later')")
+        .await;
+    assert_eq!(
+        retry(redis, ledger, letters[1].id).await.unwrap(),
+        Some(Resent::Applied)
+    );
+    assert_eq!(retry(redis, ledger, letters[1].id).await.unwrap(), None);
+    assert_eq!(
+        stage
+            .number("SELECT COUNT(*) FROM edges WHERE kind = 9999")
+            .await,
+        1
+    );
     assert_eq!(stage.ledger.dead_letters(0, 10).await.unwrap().len(), 1);
     stage.compare().await;
     worker.stop().await;
@@ -72,15 +93,23 @@ async fn the_event_that_a_batch_is_refused_for_is_found() {
     assert_eq!(numbers.refused_batches, 4, "the fifth time was the last");
     let letters = stage.ledger.dead_letters(0, 10).await.unwrap();
     assert_eq!(letters.len(), 1);
-    assert!(letters[0].reason.contains("not this one"), "{}", letters[0].reason);
-    let still = retry(&stage.redis, &stage.ledger, letters[0].id).await.unwrap();
-    assert!(matches!(still, Retried::Refused(reason) if reason.contains("not this one")));
+    assert!(
+        letters[0].reason.contains("not this one"),
+        "{}",
+        letters[0].reason
+    );
+    let still = retry(&stage.redis, &stage.ledger, letters[0].id)
+        .await
+        .unwrap();
+    assert!(matches!(still, Some(Resent::Refused(reason)) if reason.contains("not this one")));
 
     stage.execute("DROP TRIGGER poison").await;
     // What Redis has of the target may have been loaded without the event.
     let target: TargetName = stage.post(3);
-    let sent = retry(&stage.redis, &stage.ledger, letters[0].id).await.unwrap();
-    assert_eq!(sent, Retried::Applied);
+    let sent = retry(&stage.redis, &stage.ledger, letters[0].id)
+        .await
+        .unwrap();
+    assert_eq!(sent, Some(Resent::Applied));
     let edge = [(target.clone(), Some(Id::Number(0x0BAD)))];
     let found = stage.redis.read(stage.journal(0), &edge).await.unwrap();
     assert!(matches!(found[0], Found::Cold(_)), "{found:?}");
@@ -106,7 +135,10 @@ async fn a_ledger_that_refuses_everything_buries_nothing() {
     let worker = stage.start("one", hasty);
     let numbers = watch(&worker, "many refusals", |n| n.refused_batches >= 6).await;
     assert_eq!((numbers.buried, numbers.events), (0, 0));
-    watch(&worker, "the backlog to be seen", |n| n.backlog_events == 200).await;
+    watch(&worker, "the backlog to be seen", |n| {
+        n.backlog_events == 200
+    })
+    .await;
     stage.execute("DROP TRIGGER poison").await;
     stage.drained().await;
     stage.compare().await;

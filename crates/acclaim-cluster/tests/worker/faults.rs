@@ -17,7 +17,9 @@ use crate::stage::{Stage, limits, quick_ledger, quick_redis, watch};
 async fn ledger_by_proxy(stage: &Stage) -> (Proxy, Ledger) {
     let proxy = Proxy::start(MariaDb::shared().await.address()).await;
     let port = format!(":{}/", MariaDb::shared().await.address().port());
-    let by = stage.url.replace(&port, &format!(":{}/", proxy.address().port()));
+    let by = stage
+        .url
+        .replace(&port, &format!(":{}/", proxy.address().port()));
     (proxy, Ledger::new(&by, quick_ledger()).unwrap())
 }
 
@@ -54,15 +56,24 @@ async fn a_batch_of_a_lost_journal_does_not_come_late() {
     stage.drained().await;
     let mut holder = MySqlConnection::connect(&stage.url).await.unwrap();
     holder.execute("BEGIN").await.unwrap();
-    holder.execute("SELECT * FROM partitions FOR UPDATE").await.unwrap();
+    holder
+        .execute("SELECT * FROM partitions FOR UPDATE")
+        .await
+        .unwrap();
     stage.toggle(1..=1, 1..=5).await;
-    watch(&worker, "the batch to be in hand", |n| n.drains_running == 1).await;
+    watch(&worker, "the batch to be in hand", |n| {
+        n.drains_running == 1
+    })
+    .await;
     stage.server.flush_all().await;
     let ledger = stage.ledger.clone();
     let opening = tokio::spawn(async move { ledger.fence_off(0).boxed().await });
     holder.execute("ROLLBACK").await.unwrap();
     let opened_at = opening.await.unwrap().unwrap();
-    watch(&worker, "the lease to be taken again", |n| n.leases_taken == 2).await;
+    watch(&worker, "the lease to be taken again", |n| {
+        n.leases_taken == 2
+    })
+    .await;
     stage.drained().await;
     let partitions = stage.ledger.partitions().await.unwrap();
     assert_eq!(partitions[0].applied, opened_at, "nothing came behind it");
@@ -85,12 +96,19 @@ async fn redis_is_killed_and_comes_back() {
         stage.toggle(1..=20, 1..=10).await;
         stage.server.kill();
         let failures = worker.watched().numbers().redis_failures;
-        watch(&worker, "Redis to be missed", |n| n.redis_failures > failures).await;
+        watch(&worker, "Redis to be missed", |n| {
+            n.redis_failures > failures
+        })
+        .await;
         stage.server.restart().boxed().await;
         stage.drained().await;
     }
     stage.compare().await;
-    assert_eq!(worker.watched().numbers().went_back, 0, "it kept everything");
+    assert_eq!(
+        worker.watched().numbers().went_back,
+        0,
+        "it kept everything"
+    );
     worker.stop().await;
 }
 
@@ -112,7 +130,10 @@ async fn redis_is_away_for_a_while() {
     .await;
     let looks = later.polls - before.polls;
     // A look is at most every 20 ms, and far fewer when everything rests.
-    assert!(u128::from(looks) <= began.elapsed().as_millis() / 20 + 2, "{looks} looks");
+    assert!(
+        u128::from(looks) <= began.elapsed().as_millis() / 20 + 2,
+        "{looks} looks"
+    );
     proxy.heal().await;
     stage.drained().await;
     stage.compare().await;
@@ -176,7 +197,10 @@ async fn the_ledger_is_killed_and_comes_back() {
         database.kill();
         stage.toggle(1..=20, 1..=5).await;
         let failures = worker.watched().numbers().ledger_failures;
-        watch(&worker, "the ledger to be missed", |n| n.ledger_failures > failures).await;
+        watch(&worker, "the ledger to be missed", |n| {
+            n.ledger_failures > failures
+        })
+        .await;
         database.restart().boxed().await;
         stage.drained().await;
         stage.compare().await;
@@ -254,7 +278,10 @@ async fn a_lost_mark_is_made_again() {
     let worker = stage.start("one", limits());
     stage.toggle(1..=5, 1..=5).await;
     stage.drained().await;
-    stage.server.query::<()>(redis::cmd("DEL").arg("{p1.0}:d")).await;
+    stage
+        .server
+        .query::<()>(redis::cmd("DEL").arg("{p1.0}:d"))
+        .await;
     stage.drained().await;
     stage.toggle(1..=5, 3..=8).await;
     stage.drained().await;
@@ -274,10 +301,21 @@ async fn redis_that_went_back_is_noticed() {
     let (before,): (u64,) = (stage.server.query(get.arg("{p1.0}:d")).await,);
     let mut set = redis::cmd("MSET");
     let back = before - 1_000;
-    set.arg("{p1.0}:l").arg(back).arg("{p1.0}:d").arg(back).arg("{p1.0}:h").arg("0 0");
-    stage.server.query::<()>(redis::cmd("DEL").arg("{p1.0}:j")).await;
+    set.arg("{p1.0}:l")
+        .arg(back)
+        .arg("{p1.0}:d")
+        .arg(back)
+        .arg("{p1.0}:h")
+        .arg("0 0");
+    stage
+        .server
+        .query::<()>(redis::cmd("DEL").arg("{p1.0}:j"))
+        .await;
     stage.server.query::<()>(&set).await;
-    stage.server.query::<()>(redis::cmd("DEL").arg(format!("{{p1.0}}:t:{}", stage.post(2)))).await;
+    stage
+        .server
+        .query::<()>(redis::cmd("DEL").arg(format!("{{p1.0}}:t:{}", stage.post(2))))
+        .await;
     stage.now = Some(Rev(back + 10));
     watch(&worker, "it to be noticed", |n| n.went_back > 0).await;
     stage.toggle(2..=2, 1..=5).await;

@@ -36,12 +36,18 @@ async fn what_the_ledger_has_lives_seven_days_more_or_less() {
     let bounds = week * 9 / 10 - 60..=week * 11 / 10;
     assert!(ttl.iter().all(|ttl| bounds.contains(ttl)), "{ttl:?}");
     let (least, most) = (ttl.iter().min().unwrap(), ttl.iter().max().unwrap());
-    assert!(most - least > week / 20, "they do not all go at once: {ttl:?}");
+    assert!(
+        most - least > week / 20,
+        "they do not all go at once: {ttl:?}"
+    );
 
     // Without a worker, what is new stays for ever.
     stage.toggle(1..=60, 1..=1).await;
     let ttl = ttl_of_records(&stage).await;
-    assert!(ttl.iter().filter(|ttl| **ttl == -1).count() >= 60, "{ttl:?}");
+    assert!(
+        ttl.iter().filter(|ttl| **ttl == -1).count() >= 60,
+        "{ttl:?}"
+    );
 }
 
 async fn journal_length(stage: &Stage) -> u64 {
@@ -57,21 +63,33 @@ async fn the_journal_keeps_so_many_events() {
         ..limits()
     };
     stage.toggle(1..=10, 1..=50).await;
-    assert_eq!(journal_length(&stage).await, 500, "nothing is trimmed before the ledger has it");
+    assert_eq!(
+        journal_length(&stage).await,
+        500,
+        "nothing is trimmed before the ledger has it"
+    );
     let worker = stage.start("one", few);
     stage.drained().await;
     stage.toggle(1..=10, 1..=50).await;
     stage.drained().await;
     let length = journal_length(&stage).await;
     assert!((300..=400).contains(&length), "{length}");
-    let Marks::Known { kept, removed, durable, .. } =
-        stage.redis.marks(stage.journal(0)).await.unwrap()
+    let Marks::Known {
+        kept,
+        removed,
+        durable,
+        ..
+    } = stage.redis.marks(stage.journal(0)).await.unwrap()
     else {
         panic!("it is there");
     };
     assert_eq!(kept, length);
     assert!(removed > Rev::ZERO && removed < durable);
-    let left = stage.redis.journal_after(stage.journal(0), removed, 1_000).await.unwrap();
+    let left = stage
+        .redis
+        .journal_after(stage.journal(0), removed, 1_000)
+        .await
+        .unwrap();
     assert_eq!(left.len() as u64, length, "everything after it is there");
     stage.compare().await;
     worker.stop().await;
@@ -107,7 +125,10 @@ async fn the_journal_keeps_events_so_long() {
     stage.toggle(1..=10, 1..=50).await;
     for shelf in ["00", "7f", "ff"] {
         let key = format!("{{p1.0}}:i:{}:{shelf}", base.day());
-        stage.server.query::<()>(redis::cmd("HSET").arg(key).arg("field").arg("answer")).await;
+        stage
+            .server
+            .query::<()>(redis::cmd("HSET").arg(key).arg("field").arg("answer"))
+            .await;
     }
     stage.drained().await;
     assert_eq!(journal_length(&stage).await, 500);

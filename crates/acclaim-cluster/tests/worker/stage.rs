@@ -211,7 +211,11 @@ impl Stage {
             assert_eq!(rows[target].get(user), Some(state), "{target} {user}");
         }
         for (target, count) in counts {
-            let loaded = self.ledger.load_target(&target_ref(target), 0).await.unwrap();
+            let loaded = self
+                .ledger
+                .load_target(&target_ref(target), 0)
+                .await
+                .unwrap();
             assert_eq!(loaded.count, count, "{target}");
         }
     }
@@ -235,14 +239,21 @@ impl Stage {
         let mut owners = BTreeMap::new();
         for partition in self.ledger.partitions().await.unwrap() {
             let is_over = partition.left.is_zero();
-            let owner = if is_over { String::new() } else { partition.owner };
+            let owner = if is_over {
+                String::new()
+            } else {
+                partition.owner
+            };
             *owners.entry(owner).or_default() += 1;
         }
         owners
     }
 
     pub async fn owned_by(&self, expected: &[(&str, usize)]) {
-        let expected = expected.iter().map(|(name, n)| ((*name).to_owned(), *n)).collect();
+        let expected = expected
+            .iter()
+            .map(|(name, n)| ((*name).to_owned(), *n))
+            .collect();
         until(LIMIT, "the leases to be shared", || async {
             let owners = self.owners().await;
             holds(owners == expected, || format!("{owners:?}"))
@@ -303,7 +314,10 @@ impl Source for Rows<'_> {
                 seq: loaded.seq,
                 edges: loaded.edges,
             };
-            Ok((row, entries.map(|entry| (entry.user, entry.state)).collect()))
+            Ok((
+                row,
+                entries.map(|entry| (entry.user, entry.state)).collect(),
+            ))
         }
         .boxed()
     }
