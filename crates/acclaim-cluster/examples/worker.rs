@@ -27,6 +27,7 @@ use rand::{Rng, SeedableRng};
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 const IDLE: Duration = Duration::from_secs(10);
+const SETTLE: Duration = Duration::from_secs(2);
 const OPS_A_CALL: usize = 200;
 const STEP: Duration = Duration::from_millis(20);
 const KEEP: Duration = Duration::from_secs(3_600);
@@ -269,8 +270,11 @@ async fn main() -> Result<(), Failure> {
             written = due;
         }
         let numbers = worker.watched().numbers();
-        lags.push(numbers.lag_millis);
-        ages.push(numbers.backlog_millis);
+        // What was measured before says nothing about now.
+        if began.elapsed() > SETTLE {
+            lags.push(numbers.lag_millis);
+            ages.push(numbers.backlog_millis);
+        }
         tokio::time::sleep(STEP).await;
     }
     let took = began.elapsed().as_secs_f64();

@@ -29,8 +29,8 @@ pub struct WorkerLimits {
     pub key_keep_seconds: u64,
     /// How long the journal keeps events that the ledger has, for subscribers who resume.
     pub journal_keep_seconds: u64,
-    /// How many such events the journals of all partitions keep together, each an equal part. An
-    /// event takes about 60 bytes of Redis's memory; the default is some 6 MB.
+    /// How many such events the journals of all partitions keep together, each an equal part. A
+    /// numeric event takes 46 bytes of Redis's memory; the default is some 5 MB.
     pub journal_max_events: u64,
     /// How often a batch that the ledger refuses is tried before the events that it is refused for
     /// become dead letters.
