@@ -10,9 +10,9 @@ use utoipa_axum::routes;
 use crate::app::Shared;
 use crate::problem::{Code, Problem};
 use crate::routes::{
-    audit, batch, common, consistency, count, daily, docs, erasure, events, export, health,
-    hot_keys, import, jobs, known, metrics, mutual, ranking, recover, relationships, statistics,
-    status, targets, users, writes,
+    audit, batch, common, consistency, count, daily, dead_letters, docs, erasure, events, export,
+    health, hot_keys, import, jobs, known, metrics, mutual, ranking, recover, relationships,
+    statistics, status, targets, users, writes,
 };
 
 /// What all calls of the contract begin with, but for those of operations.
@@ -64,6 +64,8 @@ pub(crate) fn routes() -> (Router<Shared>, utoipa::openapi::OpenApi) {
         .routes(routes!(jobs::read))
         .routes(routes!(import::write))
         .routes(routes!(export::read))
+        .routes(routes!(dead_letters::list))
+        .routes(routes!(dead_letters::retry))
         .routes(routes!(hot_keys::list))
         .routes(routes!(audit::list))
         .routes(also_unprefixed(routes!(consistency::report)))
@@ -133,7 +135,14 @@ async fn no_route_of_worker(uri: Uri) -> Problem {
 }
 
 /// Words under `/api/v2` that are routes, and so have methods.
-const WORDS: [&str; 5] = ["events", "import", "export", "audit", "hot-keys"];
+const WORDS: [&str; 6] = [
+    "events",
+    "import",
+    "export",
+    "audit",
+    "hot-keys",
+    "dead-letters",
+];
 
 /// A method that a route does not take. `/api/v2/{kind}` matches any word; one that is neither a
 /// kind nor a route of its own is no route.

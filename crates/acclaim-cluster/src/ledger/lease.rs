@@ -168,7 +168,8 @@ async fn fence_off(session: &mut Session, partition: u16) -> Result<Rev, Failure
     let mut sql = Sql::new("SELECT applied FROM partitions WHERE n = ?");
     sql.bind(partition);
     let row = session.first(sql).await?;
-    let row = row.ok_or_else(|| LedgerError::Corrupt(format!("there is no partition {partition}")))?;
+    let row =
+        row.ok_or_else(|| LedgerError::Corrupt(format!("there is no partition {partition}")))?;
     let applied = Rev(row.try_get(0)?);
     session.commit().await?;
     Ok(applied)

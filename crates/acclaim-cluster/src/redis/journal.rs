@@ -109,7 +109,11 @@ impl Redis {
     ///
     /// # Errors
     /// [`RedisError`].
-    pub async fn pending(&self, partition: Partition, marks: &Marks) -> Result<Pending, RedisError> {
+    pub async fn pending(
+        &self,
+        partition: Partition,
+        marks: &Marks,
+    ) -> Result<Pending, RedisError> {
         let Marks::Known { durable, kept, .. } = *marks else {
             return Ok(Pending::default());
         };

@@ -50,7 +50,10 @@ pub async fn measure(
     });
     let pending: Result<Vec<Pending>, RedisError> = join_all(looks).await.into_iter().collect();
     let pending = pending?;
-    Ok(Backlog::of(&pending, time(redis, partitions, &pending, now).await?))
+    Ok(Backlog::of(
+        &pending,
+        time(redis, partitions, &pending, now).await?,
+    ))
 }
 
 /// The time, asked for only where there is something whose age it gives.

@@ -5,6 +5,8 @@
 //! What Redis has of the target was loaded without the event, so it is dropped there before the
 //! letter is taken away.
 
+use acclaim_core::port::{DeadLetter, DeadLetterId, Resent};
+
 use super::drain::entry;
 use super::poison::is_refusal;
 use crate::ledger::journals::dead_letters::Buried;
@@ -22,17 +24,6 @@ const FORGET_ATTEMPTS: u32 = 20;
 /// How long to wait in between.
 const FORGET_PAUSE: std::time::Duration = std::time::Duration::from_millis(100);
 
-/// What became of a letter that was sent again.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Retried {
-    /// There is none of this number.
-    Unknown,
-    /// The ledger has its event, or a newer one of the same edge. It is no letter any more.
-    Applied,
-    /// It is refused still. It stays, with this reason.
-    Refused(String),
-}
-
 /// Why it is not known what became of a letter; it is there still and may be sent again.
 #[derive(Debug, thiserror::Error)]
 pub enum RetryError {
@@ -47,13 +38,38 @@ pub enum RetryError {
     Behind(String),
 }
 
-/// Sends a dead letter again.
+/// Up to `most` dead letters with numbers above `after`, as the port has them.
+///
+/// # Errors
+/// [`LedgerError`].
+pub async fn list(
+    ledger: &Ledger,
+    after: DeadLetterId,
+    most: usize,
+) -> Result<Vec<DeadLetter>, LedgerError> {
+    let letters = ledger.dead_letters(after, most).await?.into_iter();
+    let letters = letters.map(|letter| DeadLetter {
+        id: letter.id,
+        partition: letter.partition,
+        seq: letter.seq,
+        at: letter.at,
+        reason: letter.reason,
+        event: String::from_utf8_lossy(&letter.payload).into_owned(),
+    });
+    Ok(letters.collect())
+}
+
+/// Sends a dead letter again. `None`: there is none of this number.
 ///
 /// # Errors
 /// [`RetryError`].
-pub async fn retry(redis: &Redis, ledger: &Ledger, id: u64) -> Result<Retried, RetryError> {
+pub async fn retry(
+    redis: &Redis,
+    ledger: &Ledger,
+    id: DeadLetterId,
+) -> Result<Option<Resent>, RetryError> {
     let Some(letter) = ledger.dead_letter(id).await? else {
-        return Ok(Retried::Unknown);
+        return Ok(None);
     };
     let event = read(&letter);
     let target = event.as_ref().ok().map(|event| event.target.clone());
@@ -66,9 +82,10 @@ pub async fn retry(redis: &Redis, ledger: &Ledger, id: u64) -> Result<Retried, R
         Ok(0) => {}
         Ok(_) => {
             let now = ledger.dead_letter(id).await?;
-            return Ok(Retried::Refused(now.map_or(letter.reason, |now| now.reason)));
+            let reason = now.map_or(letter.reason, |now| now.reason);
+            return Ok(Some(Resent::Refused(reason)));
         }
-        Err(error) if is_refusal(&error) => return Ok(Retried::Refused(error.to_string())),
+        Err(error) if is_refusal(&error) => return Ok(Some(Resent::Refused(error.to_string()))),
         Err(error) => return Err(error.into()),
     }
     if let Some(target) = target {
@@ -79,7 +96,7 @@ pub async fn retry(redis: &Redis, ledger: &Ledger, id: u64) -> Result<Retried, R
         forget(redis, partition, &target).await?;
     }
     ledger.remove_dead_letter(id).await?;
-    Ok(Retried::Applied)
+    Ok(Some(Resent::Applied))
 }
 
 fn read(letter: &Buried) -> Result<JournalEvent, Unreadable> {
@@ -91,7 +108,9 @@ async fn apply(ledger: &Ledger, letter: &Buried, entry: Entry) -> Result<usize, 
     let mut attempt = 1;
     loop {
         let partitions = ledger.partitions().await?;
-        let partition = partitions.iter().find(|one| one.partition == letter.partition);
+        let partition = partitions
+            .iter()
+            .find(|one| one.partition == letter.partition);
         let batch = Batch {
             partition: letter.partition,
             epoch: letter.epoch,

@@ -97,7 +97,10 @@ pub(super) async fn take_turn(tools: &Tools, turn: Turn) -> Result<Ended, Troubl
     };
     for _ in 0..TURN_MAX_BATCHES {
         let most = tools.limits.batch_max_events;
-        let read = tools.redis.journal_entries(turn.journal, after, most).await?;
+        let read = tools
+            .redis
+            .journal_entries(turn.journal, after, most)
+            .await?;
         let is_full = read.len() >= most;
         let newest = read.last().map(|entry| entry.seq);
         // Entries beyond the mark that was read before them are in the batch, or come after it.
@@ -145,11 +148,16 @@ async fn drain_batch(
         let applied = poison::apply(&tools.ledger, &batch, &tools.limits, turn.attempt).await?;
         count(&tools.watched, &batch, applied);
     }
-    let told = tools.redis.persisted(turn.journal, tools.now(), turn.keep, &persisted);
+    let told = tools
+        .redis
+        .persisted(turn.journal, tools.now(), turn.keep, &persisted);
     match told.await? {
         Told::Noted { waiting, now, .. } => {
             if let Some(first) = first {
-                set(&tools.watched.lag_millis, now.0.saturating_sub(first.0) / 1_000);
+                set(
+                    &tools.watched.lag_millis,
+                    now.0.saturating_sub(first.0) / 1_000,
+                );
             }
             Ok(waiting > 0)
         }
@@ -225,5 +233,88 @@ fn event(event: JournalEvent) -> LedgerEvent {
         active: event.active,
         rev: event.rev,
         count: event.count,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use acclaim_core::{Action, Id, TargetType};
+    use acclaim_servers::{MariaDb, Redis as Server};
+    use sqlx::{Connection, MySqlConnection};
+
+    use super::*;
+    use crate::ledger::Bounds;
+    use crate::redis::connection::RedisLimits;
+    use crate::redis::decide::{DecideOp, Decided};
+    use crate::redis::keys::TargetName;
+
+    async fn tools(server: &Server, url: &str) -> Tools {
+        let redis = Redis::open(&server.url(), RedisLimits::default()).await;
+        Tools {
+            redis: Arc::new(redis.unwrap()),
+            ledger: Ledger::new(url, Bounds::default()).unwrap(),
+            limits: WorkerLimits::default(),
+            clock: None,
+            watched: Arc::default(),
+        }
+    }
+
+    /// What the journal of an older epoch holds is applied by rev alone: the place up to which the
+    /// partition is applied belongs to the new epoch's journal and stays.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn the_journal_of_an_older_epoch_is_emptied() {
+        let server = Box::pin(Server::start()).await;
+        let shared = Box::pin(MariaDb::shared()).await;
+        let database = Box::pin(shared.database()).await;
+        let tools = Box::pin(tools(&server, database.url())).await;
+        let (redis, ledger) = (&tools.redis, &tools.ledger);
+        ledger.migrate().await.unwrap();
+        ledger.make_partitions(1).await.unwrap();
+        let post = TargetType::parse("POST").unwrap();
+        let target = TargetName {
+            kind: ledger.kind_no("likes").await.unwrap().0,
+            target_type: ledger.type_no(&post).await.unwrap().0,
+            id: Id::Number(1),
+        };
+        let old = Partition {
+            epoch: 1,
+            number: 0,
+        };
+        // The record of a target that the ledger does not have, complete from birth.
+        let set = |key: &str| format!("{old}{key}");
+        let mut born = redis::pipe();
+        born.set(set(":l"), 0).set(set(":d"), 0);
+        let record = [("#c", "0"), ("#r", "0"), ("#n", "0"), ("#b", "0")];
+        born.hset_multiple(set(&format!(":t:{target}")), &record);
+        let mut raw = server.try_connect().await.unwrap();
+        born.query_async::<()>(&mut raw).await.unwrap();
+        let op = DecideOp::new(Action::Set, target.clone(), Id::Number(7));
+        let decided = redis.decide(old, None, &[op]).await.unwrap();
+        assert!(matches!(decided[..], [Decided::Done { .. }]), "{decided:?}");
+
+        let mut conn = MySqlConnection::connect(database.url()).await.unwrap();
+        let raise = "UPDATE partitions SET epoch = 2, applied = 5";
+        sqlx::query(raise).execute(&mut conn).await.unwrap();
+        let length = Duration::from_secs(60);
+        let lease = ledger.take_leases("one", 1, length).await.unwrap()[0];
+        assert_eq!(lease.epoch, 2);
+        let turn = Turn {
+            journal: old,
+            lease,
+            attempt: 1,
+            keep: tools.limits.keep(1),
+        };
+        assert_eq!(take_turn(&tools, turn).await.unwrap(), Ended::Drained);
+        let numbers = tools.watched.numbers();
+        assert_eq!((numbers.events, numbers.flips), (1, 1));
+        let partitions = ledger.partitions().await.unwrap();
+        assert_eq!(partitions[0].applied, Rev(5));
+        let marks = redis.marks(old).await.unwrap();
+        assert!(
+            matches!(marks, Marks::Known { last, durable, kept: 1, .. } if last == durable),
+            "{marks:?}"
+        );
     }
 }

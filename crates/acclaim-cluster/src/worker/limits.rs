@@ -29,8 +29,8 @@ pub struct WorkerLimits {
     pub key_keep_seconds: u64,
     /// How long the journal keeps events that the ledger has, for subscribers who resume.
     pub journal_keep_seconds: u64,
-    /// How many such events the journals of all partitions keep together, each an equal part. An
-    /// event takes about 60 bytes of Redis's memory; the default is some 6 MB.
+    /// How many such events the journals of all partitions keep together, each an equal part. A
+    /// numeric event takes 46 bytes of Redis's memory; the default is some 5 MB.
     pub journal_max_events: u64,
     /// How often a batch that the ledger refuses is tried before the events that it is refused for
     /// become dead letters.
@@ -114,19 +114,49 @@ impl WorkerLimits {
         within("drains_at_once", self.drains_at_once as u64, 1, 1_024)?;
         let poll_most = self.batch_max_millis - 1;
         within("poll_max_millis", self.poll_max_millis, 1, poll_most)?;
-        within("poll_min_millis", self.poll_min_millis, 1, self.poll_max_millis)?;
+        within(
+            "poll_min_millis",
+            self.poll_min_millis,
+            1,
+            self.poll_max_millis,
+        )?;
         within("lease_millis", self.lease_millis, 300, day_millis)?;
         let renew_most = self.lease_millis / 3;
-        within("lease_renew_millis", self.lease_renew_millis, 10, renew_most)?;
-        within("lease_retry_millis", self.lease_retry_millis, 10, self.lease_renew_millis)?;
+        within(
+            "lease_renew_millis",
+            self.lease_renew_millis,
+            10,
+            renew_most,
+        )?;
+        within(
+            "lease_retry_millis",
+            self.lease_retry_millis,
+            10,
+            self.lease_renew_millis,
+        )?;
         within("key_keep_seconds", self.key_keep_seconds, 1, year_seconds)?;
-        within("journal_keep_seconds", self.journal_keep_seconds, 0, year_seconds)?;
-        within("journal_max_events", self.journal_max_events, 0, 1_000_000_000)?;
+        within(
+            "journal_keep_seconds",
+            self.journal_keep_seconds,
+            0,
+            year_seconds,
+        )?;
+        within(
+            "journal_max_events",
+            self.journal_max_events,
+            0,
+            1_000_000_000,
+        )?;
         within("poison_attempts", u64::from(self.poison_attempts), 1, 100)?;
         within("poison_max_events", self.poison_max_events as u64, 1, 1_000)?;
         let longest = self.retry_longest_pause_millis;
         within("retry_longest_pause_millis", longest, 1, 60_000)?;
-        within("retry_first_pause_millis", self.retry_first_pause_millis, 1, longest)?;
+        within(
+            "retry_first_pause_millis",
+            self.retry_first_pause_millis,
+            1,
+            longest,
+        )?;
         within("measure_millis", self.measure_millis, 10, 60_000)?;
         within("sweep_seconds", self.sweep_seconds, 1, 24 * 3_600)?;
         within("stop_max_millis", self.stop_max_millis, 0, 600_000)
@@ -165,11 +195,17 @@ mod tests {
         };
         assert_eq!(refused(|l| l.batch_max_events = 1), Ok(()));
         assert_eq!(refused(|l| l.batch_max_events = 0), Err("batch_max_events"));
-        assert_eq!(refused(|l| l.batch_max_events = 1_001), Err("batch_max_events"));
+        assert_eq!(
+            refused(|l| l.batch_max_events = 1_001),
+            Err("batch_max_events")
+        );
         assert_eq!(refused(|l| l.poll_max_millis = 199), Ok(()));
         assert_eq!(refused(|l| l.poll_max_millis = 200), Err("poll_max_millis"));
         assert_eq!(refused(|l| l.lease_renew_millis = 3_333), Ok(()));
-        assert_eq!(refused(|l| l.lease_renew_millis = 3_334), Err("lease_renew_millis"));
+        assert_eq!(
+            refused(|l| l.lease_renew_millis = 3_334),
+            Err("lease_renew_millis")
+        );
         assert_eq!(refused(|l| l.drains_at_once = 0), Err("drains_at_once"));
         assert_eq!(refused(|l| l.journal_max_events = 0), Ok(()));
         assert_eq!(refused(|l| l.poison_attempts = 0), Err("poison_attempts"));

@@ -57,7 +57,9 @@ async fn measure(
             behind.push((journal(*lease), marks));
         }
     }
-    let pending = behind.iter().map(|(journal, marks)| redis.pending(*journal, marks));
+    let pending = behind
+        .iter()
+        .map(|(journal, marks)| redis.pending(*journal, marks));
     let pending: Result<Vec<Pending>, RedisError> = join_all(pending).await.into_iter().collect();
     let pending = pending?;
     let journals: Vec<Partition> = behind.iter().map(|(journal, _)| *journal).collect();

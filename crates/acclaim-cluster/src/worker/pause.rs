@@ -10,7 +10,9 @@ use super::limits::WorkerLimits;
 /// tried in a busy loop, and never the same for all, so that nodes do not come back together.
 pub(super) fn pause(limits: &WorkerLimits, failures: u32) -> Duration {
     let doublings = failures.saturating_sub(1).min(20);
-    let doubled = limits.retry_first_pause_millis.saturating_mul(1 << doublings);
+    let doubled = limits
+        .retry_first_pause_millis
+        .saturating_mul(1 << doublings);
     let bound = Duration::from_millis(doubled.min(limits.retry_longest_pause_millis));
     bound.mul_f64(rand::rng().random_range(0.5..=1.0))
 }

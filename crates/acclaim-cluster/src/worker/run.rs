@@ -167,7 +167,8 @@ impl Run {
             let gate = (self.ledger_failures > 0).then_some(self.ledger_rests_until);
             wakes = wakes.min(gate.map_or(due, |gate| due.max(gate)));
         }
-        self.stopping.map_or(wakes, |stopping| wakes.min(stopping.until))
+        self.stopping
+            .map_or(wakes, |stopping| wakes.min(stopping.until))
     }
 
     fn note(&mut self, done: Result<Done, JoinError>) {
@@ -260,9 +261,8 @@ impl Run {
         let (tools, name) = (Arc::clone(&self.tools), Arc::clone(&self.name));
         let most = u16::try_from(most).unwrap_or(u16::MAX);
         let length = Duration::from_millis(tools.limits.lease_millis);
-        self.under_way.spawn(async move {
-            Done::Taken(tools.ledger.take_leases(&name, most, length).await)
-        });
+        self.under_way
+            .spawn(async move { Done::Taken(tools.ledger.take_leases(&name, most, length).await) });
     }
 
     fn note_taken(&mut self, outcome: Result<Vec<Lease>, LedgerError>, now: Instant) {
@@ -276,7 +276,11 @@ impl Run {
         }
         add(&self.tools.watched.leases_taken, leases.len());
         for lease in leases {
-            tracing::debug!(partition = lease.partition, fence = lease.fence, "a lease was taken");
+            tracing::debug!(
+                partition = lease.partition,
+                fence = lease.fence,
+                "a lease was taken"
+            );
             self.share.add(lease);
             self.looks_at = now;
         }
@@ -298,7 +302,11 @@ impl Run {
 
     fn lose(&mut self, lease: Lease) {
         if self.share.remove(lease) {
-            tracing::warn!(partition = lease.partition, fence = lease.fence, "a lease was lost");
+            tracing::warn!(
+                partition = lease.partition,
+                fence = lease.fence,
+                "a lease was lost"
+            );
             add(&self.tools.watched.leases_lost, 1_u64);
             self.publish_owned();
             self.beats_at = Instant::now();
@@ -383,7 +391,10 @@ impl Run {
         }
         if let Some(backlog) = seen.backlog {
             set(&self.tools.watched.backlog_events, backlog.events);
-            set(&self.tools.watched.backlog_millis, backlog.oldest.as_millis());
+            set(
+                &self.tools.watched.backlog_millis,
+                backlog.oldest.as_millis(),
+            );
         }
         let limits = &self.tools.limits;
         self.look_pause = if somebody_waits {
@@ -447,7 +458,10 @@ impl Run {
         if reached_ledger && self.ledger_failures > 0 {
             tracing::info!("the ledger takes events again");
             self.ledger_failures = 0;
-            self.tools.watched.ledger_away.store(false, Ordering::Relaxed);
+            self.tools
+                .watched
+                .ledger_away
+                .store(false, Ordering::Relaxed);
         }
         if let Err(Trouble::Ledger(LedgerError::Fenced { .. })) = outcome {
             self.lose(lease);
@@ -484,7 +498,10 @@ impl Run {
                 add(&self.tools.watched.ledger_failures, 1_u64);
                 if self.ledger_failures == 0 {
                     tracing::warn!(%error, "the ledger takes no events; the journals hold them");
-                    self.tools.watched.ledger_away.store(true, Ordering::Relaxed);
+                    self.tools
+                        .watched
+                        .ledger_away
+                        .store(true, Ordering::Relaxed);
                 }
                 self.ledger_failures = self.ledger_failures.saturating_add(1);
                 self.ledger_rests_until = now + pause(limits, self.ledger_failures);
@@ -571,7 +588,9 @@ impl Run {
     }
 
     async fn end(mut self) -> Stopped {
-        let drained = self.stopping.is_some_and(|stopping| self.is_drained(stopping));
+        let drained = self
+            .stopping
+            .is_some_and(|stopping| self.is_drained(stopping));
         self.under_way.shutdown().await;
         let (ledger, leases) = (&self.tools.ledger, self.share.leases());
         let give_back = async {
@@ -583,7 +602,10 @@ impl Run {
         if given_back {
             add(&self.tools.watched.leases_given_back, leases.len());
         } else {
-            tracing::warn!(leases = leases.len(), "leases are left to end by themselves");
+            tracing::warn!(
+                leases = leases.len(),
+                "leases are left to end by themselves"
+            );
         }
         self.share = Share::default();
         self.publish_owned();
@@ -652,7 +674,10 @@ async fn sweep(tools: &Tools, lease: Lease, partitions: u16) -> Result<(), Redis
             ..Persisted::default()
         };
         let keep = tools.limits.keep(partitions);
-        tools.redis.persisted(journal, tools.now(), keep, &nothing_new).await?;
+        tools
+            .redis
+            .persisted(journal, tools.now(), keep, &nothing_new)
+            .await?;
     }
     loop {
         let (shelves, more) = tools.redis.sweep_answers(journal, tools.now()).await?;

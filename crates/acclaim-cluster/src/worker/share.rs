@@ -139,7 +139,9 @@ impl Share {
     pub fn next(&self, now: Instant) -> Option<u16> {
         let due = self.held.iter();
         let due = due.filter_map(|(partition, held)| Some((held.due()?, *partition)));
-        due.min().filter(|(at, _)| *at <= now).map(|(_, partition)| partition)
+        due.min()
+            .filter(|(at, _)| *at <= now)
+            .map(|(_, partition)| partition)
     }
 
     /// When the next turn may begin.
@@ -151,8 +153,11 @@ impl Share {
     /// at once.
     pub fn give_up(&mut self, surplus: usize) -> Vec<Lease> {
         let leaving = self.held.values().filter(|held| held.is_leaving).count();
-        let mut staying: Vec<&mut Held> =
-            self.held.values_mut().filter(|held| !held.is_leaving).collect();
+        let mut staying: Vec<&mut Held> = self
+            .held
+            .values_mut()
+            .filter(|held| !held.is_leaving)
+            .collect();
         staying.sort_by_key(|held| (held.is_busy, held.work != Work::Nothing));
         for held in staying.into_iter().take(surplus.saturating_sub(leaving)) {
             held.is_leaving = true;
@@ -223,7 +228,10 @@ mod tests {
         assert_eq!(share.next(later(5)), Some(2), "the longest due goes first");
         share.get(2).unwrap().is_busy = true;
         assert_eq!(share.next(later(5)), Some(0));
-        share.get(0).unwrap().fail(later(2), Duration::from_millis(50));
+        share
+            .get(0)
+            .unwrap()
+            .fail(later(2), Duration::from_millis(50));
         assert_eq!(share.next(later(5)), None);
         assert_eq!(share.wakes(), Some(later(52)));
         share.get(0).unwrap().succeed();
@@ -235,7 +243,11 @@ mod tests {
         let mut share = share(4);
         share.get(0).unwrap().want(Instant::now());
         share.get(1).unwrap().is_busy = true;
-        let gone: Vec<u16> = share.give_up(3).iter().map(|lease| lease.partition).collect();
+        let gone: Vec<u16> = share
+            .give_up(3)
+            .iter()
+            .map(|lease| lease.partition)
+            .collect();
         assert_eq!(gone, [0, 2, 3], "a busy one stays");
         assert_eq!(share.give_up(1), [], "until its turn ends");
         share.get(1).unwrap().is_busy = false;

@@ -12,15 +12,22 @@ use crate::{LIMIT, holds};
 async fn everything_decided_comes_into_the_ledger() {
     let mut stage = Stage::new().await;
     let worker = stage.start("one", limits());
+    stage.drained().await;
     stage.toggle(1..=40, 1..=20).await;
     // One target with buckets, and a second transition of some.
     stage.toggle(1..=1, 21..=300).await;
     stage.toggle(2..=5, 1..=10).await;
     stage.drained().await;
     stage.compare().await;
-    let numbers = watch(&worker, "the backlog to be seen empty", |n| n.backlog_events == 0).await;
+    let numbers = watch(&worker, "the backlog to be seen empty", |n| {
+        n.backlog_events == 0
+    })
+    .await;
     assert_eq!(numbers.events, 40 * 20 + 280 + 4 * 10);
-    assert_eq!((numbers.flips, numbers.stale, numbers.buried), (numbers.events, 0, 0));
+    assert_eq!(
+        (numbers.flips, numbers.stale, numbers.buried),
+        (numbers.events, 0, 0)
+    );
     assert_eq!(numbers.opened, u64::from(PARTITIONS));
     let stopped = Stopped {
         drained: true,
@@ -90,7 +97,10 @@ async fn nobody_waits_so_events_gather() {
     for user in 1..=50 {
         stage.toggle(1..=1, user..=user).await;
     }
-    let backlog = watch(&worker, "the backlog to be measured", |n| n.backlog_events == 50).await;
+    let backlog = watch(&worker, "the backlog to be measured", |n| {
+        n.backlog_events == 50
+    })
+    .await;
     assert!(backlog.backlog_millis < 60_000, "{backlog:?}");
     let journals: Vec<_> = vec![stage.journal(0)];
     let measured = acclaim_cluster::worker::backlog::measure(&stage.redis, &journals, None).await;
@@ -136,20 +146,26 @@ async fn a_commit_that_redis_was_not_told_of_is_told_later() {
     stage.drained().await;
     worker.stop().await;
     let mut set = redis::cmd("SET");
-    stage.server.query::<()>(set.arg("{p1.0}:d").arg(before)).await;
-    let count = stage.number("SELECT CAST(SUM(sets) AS SIGNED) FROM daily WHERE target_type = 0").await;
+    stage
+        .server
+        .query::<()>(set.arg("{p1.0}:d").arg(before))
+        .await;
+    let count = stage
+        .number("SELECT CAST(SUM(sets) AS SIGNED) FROM daily WHERE target_type = 0")
+        .await;
 
     let worker = stage.start("two", limits());
     stage.drained().await;
     let numbers = watch(&worker, "the events again", |n| n.events == 30).await;
     assert_eq!((numbers.flips, numbers.stale), (0, 30));
     stage.compare().await;
-    let again = stage.number("SELECT CAST(SUM(sets) AS SIGNED) FROM daily WHERE target_type = 0").await;
+    let again = stage
+        .number("SELECT CAST(SUM(sets) AS SIGNED) FROM daily WHERE target_type = 0")
+        .await;
     assert_eq!(count, again);
     worker.stop().await;
 }
 
-/// The journal of an older epoch is applied by rev alone, and the partition's place stays.
 #[tokio::test(flavor = "multi_thread")]
 async fn many_partitions_drain_side_by_side() {
     let mut stage = Stage::with(64).await;

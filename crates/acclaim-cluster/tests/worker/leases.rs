@@ -76,7 +76,11 @@ async fn a_stolen_lease_is_fenced() {
     let one = stage.start("one", slow);
     stage.drained().await;
     stage.execute("UPDATE partitions SET lease_until = 1").await;
-    let stolen = stage.ledger.take_leases("thief", 1, Duration::from_secs(600)).await.unwrap();
+    let stolen = stage
+        .ledger
+        .take_leases("thief", 1, Duration::from_secs(600))
+        .await
+        .unwrap();
     assert_eq!(stolen.len(), 1);
     stage.toggle(1..=1, 1..=5).await;
     let numbers = watch(&one, "the fence to be met", |n| n.leases_lost == 1).await;
@@ -96,7 +100,10 @@ async fn a_stolen_lease_is_fenced() {
         ..empty
     };
     let refused = stage.ledger.apply(&old).await;
-    assert!(matches!(refused, Err(LedgerError::Fenced { .. })), "{refused:?}");
+    assert!(
+        matches!(refused, Err(LedgerError::Fenced { .. })),
+        "{refused:?}"
+    );
     one.stop().await;
     stage.ledger.release_leases(&stolen).await.unwrap();
     let two = stage.start("two", limits());
@@ -113,7 +120,10 @@ async fn who_is_fenced_off_takes_the_lease_again() {
     stage.drained().await;
     stage.ledger.fence_off(0).await.unwrap();
     stage.ledger.fence_off(1).await.unwrap();
-    watch(&one, "both leases to be taken again", |n| n.leases_taken == 4).await;
+    watch(&one, "both leases to be taken again", |n| {
+        n.leases_taken == 4
+    })
+    .await;
     stage.toggle(1..=10, 1..=3).await;
     stage.drained().await;
     stage.compare().await;

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use acclaim_cluster::ledger::codec::IdKey;
 use acclaim_cluster::ledger::read::TargetRef;
 use acclaim_cluster::ledger::store::StoreSpec;
 use acclaim_cluster::ledger::{Bounds, KindNo, Ledger, LedgerError, TypeNo};
@@ -31,6 +30,8 @@ pub struct Stage {
     pub kind: u16,
     pub target_type: u16,
     pub partitions: u16,
+    /// The time of writes; Redis's own where there is none.
+    pub now: Option<Rev>,
     /// What was acknowledged: the last answer for each edge.
     pub acknowledged: BTreeMap<(TargetName, Id), (bool, Rev)>,
 }
@@ -103,6 +104,7 @@ impl Stage {
             kind,
             target_type: target_type.unwrap().0,
             partitions,
+            now: None,
             acknowledged: BTreeMap::new(),
         }
     }
@@ -151,7 +153,7 @@ impl Stage {
     pub async fn decide(&mut self, mut ops: Vec<DecideOp>) {
         let journal = self.journal_of(&ops[0].target);
         while !ops.is_empty() {
-            let decided = self.redis.decide(journal, None, &ops).await.unwrap();
+            let decided = self.redis.decide(journal, self.now, &ops).await.unwrap();
             let mut left = Vec::new();
             for (op, decided) in ops.into_iter().zip(decided) {
                 match decided {
@@ -335,9 +337,4 @@ impl Source for Rows<'_> {
         }
         .boxed()
     }
-}
-
-/// An id as the ledger's rows have it.
-pub fn column(id: u64) -> Vec<u8> {
-    IdKey::new(&Id::Number(id)).as_bytes().to_vec()
 }
