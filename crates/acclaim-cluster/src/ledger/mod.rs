@@ -13,6 +13,7 @@
 //! - [`bulk`]: many edges at once, past Redis;
 //! - [`read`]: everything that is asked of the record;
 //! - [`check`] and `repair`: whether everything follows from the edges, and mending it;
+//! - [`replicas`]: reading from replicas what may be a moment late;
 //! - [`journals`]: audit, checks, dead letters and jobs.
 //!
 //! Invariants:
@@ -38,6 +39,7 @@ pub mod migrate;
 mod pools;
 pub mod read;
 mod repair;
+pub mod replicas;
 mod retry;
 mod rows;
 pub mod schema;

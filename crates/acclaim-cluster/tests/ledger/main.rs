@@ -15,6 +15,7 @@ mod journals;
 mod lease;
 mod migrate;
 mod reads;
+mod replicas;
 mod sql;
 mod stage;
 mod store;
