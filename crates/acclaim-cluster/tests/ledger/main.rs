@@ -1,4 +1,6 @@
 //! The ledger on real servers: each test runs on every one that it works with.
+// The layouts of the tests' futures nest deeper than the compiler's default allows.
+#![recursion_limit = "256"]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
