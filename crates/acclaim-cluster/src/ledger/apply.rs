@@ -154,6 +154,7 @@ impl Ledger {
             partition: checked.batch.partition,
             user_type: checked.user_type,
             now: checked.last,
+            is_cautious: self.shared.counters.is_cautious(),
         };
         users_side.write(session, &edges, &flips).await?;
         bury(session, checked.batch, &checked.refused, self.manual_now()).await?;
@@ -325,6 +326,9 @@ pub(super) struct UsersSide {
     pub user_type: Option<TypeNo>,
     /// The time of the newest event.
     pub now: Rev,
+    /// Whether users without a row are locked before they are written, at the cost of writing them
+    /// twice. Those of pairs always are.
+    pub is_cautious: bool,
 }
 
 impl UsersSide {
@@ -356,7 +360,11 @@ impl UsersSide {
         for user in &of_pairs {
             users.insert(user.clone(), Default::default());
         }
-        let missing = rows::lock_users(session, &mut users, &of_pairs).await?;
+        let must_lock = match self.is_cautious {
+            true => users.keys().cloned().collect(),
+            false => of_pairs,
+        };
+        let missing = rows::lock_users(session, &mut users, &must_lock).await?;
         let before = users.clone();
         let back = between.into_iter().map(EdgeRow::back);
         let back = back.filter(|back| !edges.contains_key(back)).collect();

@@ -127,7 +127,8 @@ impl Ledger {
         let unsure = &unsure;
         self.retried(|| async move {
             let mut session = self.writing().await?;
-            let outcome = attempt(&mut session, bulk, user_type, began, unsure).await;
+            let users = (user_type, self.shared.counters.is_cautious());
+            let outcome = attempt(&mut session, bulk, users, began, unsure).await;
             give_up(&mut session, outcome).await
         })
         .await
@@ -175,7 +176,7 @@ impl Ledger {
 async fn attempt(
     session: &mut Session,
     bulk: &Bulk<'_>,
-    user_type: Option<TypeNo>,
+    (user_type, is_cautious): (Option<TypeNo>, bool),
     began: Instant,
     unsure: &Mutex<Option<Imported>>,
 ) -> Result<Imported, Failure> {
@@ -208,6 +209,7 @@ async fn attempt(
         partition: bulk.partition,
         user_type,
         now: bulk.now,
+        is_cautious,
     };
     users_side
         .write(session, &decided.edges, &decided.flips)

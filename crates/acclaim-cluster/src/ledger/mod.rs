@@ -13,6 +13,7 @@
 //! - [`bulk`]: many edges at once, past Redis;
 //! - [`read`]: everything that is asked of the record;
 //! - [`check`] and `repair`: whether everything follows from the edges, and mending it;
+//! - [`replicas`]: reading from replicas what may be a moment late;
 //! - [`journals`]: audit, checks, dead letters and jobs.
 //!
 //! Invariants:
@@ -41,6 +42,7 @@ mod pools;
 pub mod read;
 pub mod recount;
 mod repair;
+pub mod replicas;
 mod retry;
 mod rows;
 pub mod schema;

@@ -11,7 +11,7 @@ use sqlx::{Connection, Executor, MySqlConnection};
 use tokio::task::JoinHandle;
 
 use crate::sql::{Sql, connect, numbers, on_each_server};
-use crate::stage::{BASE, Stage, edge};
+use crate::stage::{BASE, PARTITIONS, Stage, edge};
 
 fn bounds() -> Bounds {
     Bounds {
@@ -373,7 +373,51 @@ async fn pairs_that_become_mutual_from_both_ends_at_once_are_counted_once(sql: S
     conn.close().await.unwrap();
 }
 
+/// Workers that write the same users for the first time, all at once.
+async fn new_users_of_many_workers_at_once_are_counted_once(sql: Sql) {
+    const USERS: u64 = 60;
+    const ROUNDS: u64 = 5;
+    let stage = Stage::new(sql).await;
+    let mut workers = Vec::new();
+    for partition in 0..PARTITIONS {
+        let mut batches = Vec::new();
+        for round in 0..ROUNDS {
+            let mut entries = Vec::new();
+            for user in 0..USERS {
+                let seq = 10 + round * USERS + user;
+                let to = format!("POST:{}", u64::from(partition) + 10 * round);
+                let user = (user + round * USERS / 2).to_string();
+                entries.push(
+                    stage
+                        .entry(&event(seq, &user, &to, user.len() as u64))
+                        .await,
+                );
+            }
+            batches.push(stage.batch(partition, entries));
+        }
+        let ledger = stage.ledger.clone();
+        workers.push(tokio::spawn(async move {
+            for batch in batches {
+                ledger.apply(&batch).await.unwrap();
+            }
+        }));
+    }
+    for worker in workers {
+        worker.await.unwrap();
+    }
+    let mut conn = connect(&stage.url).await;
+    let sums = "SELECT CAST(SUM(given) AS SIGNED), (SELECT COUNT(*) FROM edges), \
+                (SELECT CAST(SUM(users) AS SIGNED) FROM daily WHERE target_type = 0), COUNT(*) \
+                FROM users";
+    let found: (i64, i64, i64, i64) = sqlx::query_as(sums).fetch_one(&mut conn).await.unwrap();
+    let edges = (USERS * ROUNDS * u64::from(PARTITIONS)) as i64;
+    let users = (USERS + USERS / 2 * (ROUNDS - 1)) as i64;
+    assert_eq!(found, (edges, edges, users, users));
+    conn.close().await.unwrap();
+}
+
 on_each_server!(
+    new_users_of_many_workers_at_once_are_counted_once,
     the_victim_of_a_deadlock_begins_again,
     a_lock_that_is_held_too_long_is_waited_for_again,
     attempts_end,

@@ -1,4 +1,5 @@
 //! The ledger on real servers: each test runs on every one that it works with.
+// The layouts of the tests' futures nest deeper than the compiler's default allows.
 #![recursion_limit = "256"]
 #![allow(
     clippy::unwrap_used,
@@ -16,6 +17,7 @@ mod journals;
 mod lease;
 mod migrate;
 mod reads;
+mod replicas;
 mod sql;
 mod stage;
 mod store;

@@ -32,9 +32,9 @@ pub struct Group {
 
 /// Where reading stopped.
 pub struct Last {
-    edge: EdgeRow,
-    active: bool,
-    place: u64,
+    pub edge: EdgeRow,
+    pub active: bool,
+    pub place: u64,
 }
 
 /// Where reading begins.

@@ -11,7 +11,9 @@ use super::lists::{Tie, targets_page, user_row, users_page};
 use super::load::bucket;
 use super::states::{counts_by_key, target_row};
 use super::{EdgeRef, TargetRef, export};
+use crate::ledger::check::walk::{Begin, Last, Side, targets_after, users_after};
 use crate::ledger::codec::IdKey;
+use crate::ledger::event::{TargetRow, UserRow};
 use crate::ledger::rows::edges_by_key;
 use crate::ledger::session::Sql;
 use crate::ledger::{Bounds, KindNo, Ledger, TypeNo};
@@ -154,6 +156,65 @@ fn statements() -> Vec<(&'static str, &'static str, Sql)> {
     ]
 }
 
+/// Those of a check.
+fn statements_of_a_check() -> Vec<(&'static str, &'static str, Sql)> {
+    let edge = EdgeRef {
+        to: TargetRef {
+            kind: KIND,
+            target_type: TYPE,
+            target: Id::Number(300),
+        },
+        user: Id::Number(310),
+    }
+    .row();
+    let target = edge.target_row();
+    let user = UserRow {
+        kind: KIND,
+        user: edge.user.clone(),
+    };
+    let last = Last {
+        edge,
+        active: true,
+        place: 9_000_000_500,
+    };
+    let of_targets = |from, last| <TargetRow as Side>::next(&from, last);
+    let of_users = |from, last| <UserRow as Side>::next(&from, last);
+    vec![
+        ("check, targets", "PRIMARY", targets_after(Some(&target))),
+        ("check, users", "PRIMARY", users_after(Some(&user))),
+        (
+            "check, edges after a target",
+            "PRIMARY",
+            of_targets(Begin::After(&target), None),
+        ),
+        (
+            "check, edges of a target",
+            "PRIMARY",
+            of_targets(Begin::At(&target), None),
+        ),
+        (
+            "check, edges after one of a target",
+            "PRIMARY",
+            of_targets(Begin::Start, Some(&last)),
+        ),
+        (
+            "check, edges after a user",
+            "by_user",
+            of_users(Begin::After(&user), None),
+        ),
+        (
+            "check, edges of a user",
+            "by_user",
+            of_users(Begin::At(&user), None),
+        ),
+        (
+            "check, edges after one of a user",
+            "by_user",
+            of_users(Begin::Start, Some(&last)),
+        ),
+    ]
+}
+
 fn text(row: &MySqlRow, column: &str) -> String {
     let text = row.try_get::<Option<String>, _>(column).unwrap();
     text.unwrap_or_default()
@@ -191,7 +252,7 @@ async fn every_read_is_a_range(url: &str, wrong_in: fn(&MySqlRow, &str) -> Optio
     fill(url).await;
     let mut session = ledger.reading().await.unwrap();
     let mut wrong = Vec::new();
-    for (name, index, sql) in statements() {
+    for (name, index, sql) in statements().into_iter().chain(statements_of_a_check()) {
         for row in session.all(sql.explained()).await.unwrap() {
             if let Some(found) = wrong_in(&row, index) {
                 wrong.push(format!("{name}: {found}, expected {index}"));
