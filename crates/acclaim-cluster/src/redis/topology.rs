@@ -254,7 +254,7 @@ impl Topology {
     }
 
     async fn query<const N: usize>(&self, node: &Node, cmds: [&Cmd; N]) -> Option<[Value; N]> {
-        let deadline = Instant::now() + self.limits.response_timeout();
+        let deadline = Instant::now() + self.limits.call_timeout();
         let answers = node.send(&cmds, deadline).await;
         let answers =
             answers.and_then(|answers| answers.into_iter().collect::<Result<Vec<_>, _>>());

@@ -1,5 +1,4 @@
 -- The ledger has everything up to a place: what has not changed since may be evicted.
--- What is known to be durable and the TTLs change in this one call; a write relies on it.
 --
 -- KEYS[1]  the tag of the partition
 -- ARGV[1]  the place
