@@ -155,10 +155,7 @@ async fn no_more_calls_than_allowed_are_under_way() {
     assert!(!one.unwrap_err().nothing_done());
     assert!(!two.unwrap_err().nothing_done());
     let three = three.unwrap_err();
-    assert!(
-        three.nothing_done() && three.to_string().contains("2 calls"),
-        "{three}"
-    );
+    assert!(three.nothing_done(), "{three}");
 }
 
 #[tokio::test]
