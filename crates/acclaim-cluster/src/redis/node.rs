@@ -54,7 +54,7 @@ impl Access {
     }
 
     /// The same for masters alone.
-    pub fn to_master(mut self) -> Self {
+    pub fn for_master(mut self) -> Self {
         self.must_be_master = true;
         self
     }

@@ -67,7 +67,7 @@ impl Topology {
     pub fn new(url: RedisUrl, trusted_pem: Option<&[u8]>, limits: RedisLimits) -> Self {
         let mut access = Access::new(&url, trusted_pem);
         if matches!(url.shape, Shape::Sentinel(_)) {
-            access = access.to_master();
+            access = access.for_master();
         }
         let topology = Self {
             access,

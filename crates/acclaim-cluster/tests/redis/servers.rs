@@ -4,7 +4,7 @@ use acclaim_cluster::redis::keys::Partition;
 use acclaim_servers::{Redis as Server, RedisCluster};
 
 pub enum Servers {
-    One(Server),
+    One(Box<Server>),
     Cluster(RedisCluster),
 }
 
@@ -24,7 +24,7 @@ pub fn hosts(servers: &[Server]) -> String {
 
 impl Servers {
     pub async fn one() -> Self {
-        Self::One(Server::start().await)
+        Self::One(Box::new(Server::start().await))
     }
 
     pub async fn cluster() -> Self {
