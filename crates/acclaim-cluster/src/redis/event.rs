@@ -1,8 +1,5 @@
-//! What an entry of a partition's journal says, as `decide.lua` writes it: for each transition
+//! What an entry of a partition's journal says, as `decide.lua` writes it:
 //! `<target> <user> <+ or -><rev of an import> <count>[ <origin>]`.
-//!
-//! The transitions of one call have places without a gap between them, so one entry holds many: its
-//! id is `<place of the last>-0`, and each has a field.
 //!
 //! Ids have no spaces, so a space parts the fields; the origin is last and may hold anything. The
 //! rev is written for imports alone: otherwise it is the entry's own place.
@@ -36,47 +33,27 @@ pub struct JournalEvent {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("journal entry {id}: {text:?} is not a transition")]
 pub struct Unreadable {
-    /// Its place, or the id of the journal's entry.
+    /// The entry's id.
     pub id: String,
     /// What it holds.
     pub text: String,
 }
 
 impl JournalEvent {
-    /// Reads the transition at a place.
+    /// Reads an entry with its id, `<seq>-0`.
     ///
     /// # Errors
     /// [`Unreadable`] when it is none.
-    pub fn parse(seq: Rev, text: &[u8]) -> Result<Self, Unreadable> {
-        read(seq, text).ok_or_else(|| Unreadable {
-            id: seq.to_string(),
+    pub fn parse(id: &str, text: &[u8]) -> Result<Self, Unreadable> {
+        read(id, text).ok_or_else(|| Unreadable {
+            id: id.to_owned(),
             text: String::from_utf8_lossy(text).into_owned(),
         })
     }
 }
 
-/// The transitions of an entry, with its id, that come after a place.
-pub(super) fn read_entry(
-    id: &str,
-    texts: &[&[u8]],
-    after: Rev,
-) -> Vec<Result<JournalEvent, Unreadable>> {
-    let last: Option<u64> = id.strip_suffix("-0").and_then(|last| last.parse().ok());
-    let before = last.and_then(|last| last.checked_sub(texts.len() as u64));
-    let Some(before) = before.filter(|_| !texts.is_empty()) else {
-        return vec![Err(Unreadable {
-            id: id.to_owned(),
-            text: format!("{} transitions", texts.len()),
-        })];
-    };
-    let places = (before + 1..).map(Rev).zip(texts);
-    let later = places.filter(|(seq, _)| *seq > after);
-    later
-        .map(|(seq, text)| JournalEvent::parse(seq, text))
-        .collect()
-}
-
-fn read(seq: Rev, text: &[u8]) -> Option<JournalEvent> {
+fn read(id: &str, text: &[u8]) -> Option<JournalEvent> {
+    let seq = Rev(id.strip_suffix("-0")?.parse().ok()?);
     let text = std::str::from_utf8(text).ok()?;
     let mut fields = text.splitn(5, ' ');
     let target = TargetName::parse(fields.next()?)?;
@@ -138,7 +115,7 @@ mod tests {
     use super::*;
 
     fn event(text: &str) -> Option<JournalEvent> {
-        JournalEvent::parse(Rev(17), text.as_bytes()).ok()
+        JournalEvent::parse("17-0", text.as_bytes()).ok()
     }
 
     #[test]
@@ -184,26 +161,7 @@ mod tests {
         ] {
             assert_eq!(event(text), None, "{text:?}");
         }
-        assert!(JournalEvent::parse(Rev(17), &[0xff]).is_err());
-    }
-
-    #[test]
-    fn the_transitions_of_an_entry_end_at_its_place() {
-        let texts: [&[u8]; 3] = [b"0:3:1 a + 1", b"x", b"0:3:1 b + 2"];
-        let events = read_entry("17-0", &texts, Rev::ZERO);
-        assert_eq!(events[0].as_ref().unwrap().seq, Rev(15));
-        assert_eq!(events[1].as_ref().unwrap_err().id, "16");
-        assert_eq!(events[2].as_ref().unwrap().seq, Rev(17));
-        assert_eq!(read_entry("17-0", &texts, Rev(16)), events[2..]);
-        assert_eq!(read_entry("17-0", &texts, Rev(17)), []);
-        for (id, texts) in [
-            ("17-1", &texts[..]),
-            ("x-0", &texts),
-            ("2-0", &texts),
-            ("17-0", &[]),
-        ] {
-            let events = read_entry(id, texts, Rev::ZERO);
-            assert!(matches!(&events[..], [Err(_)]), "{id}: {events:?}");
-        }
+        assert!(JournalEvent::parse("17-1", b"0:3:1 u + 1").is_err());
+        assert!(JournalEvent::parse("17-0", &[0xff]).is_err());
     }
 }

@@ -193,10 +193,10 @@ local function change(record, at, user, entry, active, import, origin)
   local event = record.name .. ' ' .. user .. sign .. (import or '') .. ' ' .. count
   if origin then event = event .. ' ' .. origin end
   if not events then
-    events = { 'e', event }
+    events = { seq .. '-0', event }
   else
     local size = #events
-    events[size + 1], events[size + 2] = 'e', event
+    events[size + 1], events[size + 2] = seq .. '-0', event
   end
   if record.level and tonumber(record.entries) > LIST_FROM_ENTRIES then
     lists = lists or {}
@@ -316,18 +316,8 @@ for i = 1, #touched do
   call('PERSIST', place.key)
 end
 
--- The transitions of a call follow each other without a gap, so an entry of the journal holds as
--- many as it has fields, the last one at its own place.
-local MAX_FIELDS = 128
-local fields = #events
-if fields <= MAX_FIELDS then
-  call('XADD', tag .. ':j', last_text .. '-0', unpack(events))
-else
-  for from = 1, fields, MAX_FIELDS do
-    local to = math.min(from + MAX_FIELDS - 1, fields)
-    local id = format('%d-0', last - (fields - to) / 2)
-    call('XADD', tag .. ':j', id, unpack(events, from, to))
-  end
+for i = 1, #events, 2 do
+  call('XADD', tag .. ':j', events[i], 'e', events[i + 1])
 end
 call('SET', tag .. ':l', last_text)
 
@@ -346,7 +336,7 @@ if lists then
       local most = math.min(MAX_LIST_ENTRIES, floor(record.entries / LIST_SHARE))
       if length > most + LIST_SLACK_ENTRIES then
         -- What goes must be in the ledger, where the rest of the list is read.
-        durable = durable or tonumber(call('GET', tag .. ':d'))
+        durable = durable or tonumber(call('GET', tag .. ':d') or 0)
         local oldest = call('LINDEX', key, most)
         if tonumber(string.match(oldest, ' (%d+)$')) <= durable then
           call('LTRIM', key, 0, most - 1)
