@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use crate::port::Place;
+
 /// Why a write was not decided, or why its outcome is not known.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum WriteError {
@@ -22,6 +24,15 @@ pub enum WriteError {
         /// When to try again.
         retry_after: Duration,
     },
+    /// Whether it was decided, wholly, in part or not at all, is not known. Nothing is promised.
+    #[error(
+        "the outcome of this write is unknown: {reason}; a repeat with the same Idempotency-Key \
+         is safe"
+    )]
+    Unknown {
+        /// What happened, for the caller's eyes.
+        reason: String,
+    },
     /// The same idempotency key came before with another body.
     #[error("this Idempotency-Key was used before with a different body")]
     IdempotencyMismatch,
@@ -39,6 +50,14 @@ pub enum WriteError {
     /// The server is stopping; nothing was decided.
     #[error("the server is stopping")]
     Stopping,
+    /// The engine cannot give the acknowledgement asked for; nothing was decided.
+    #[error("the acknowledgement {asked:?} is not possible here: {reason}")]
+    AckNotPossible {
+        /// What was asked for, as the API names it.
+        asked: &'static str,
+        /// Why not.
+        reason: &'static str,
+    },
 }
 
 /// Why a read could not be answered.
@@ -47,6 +66,14 @@ pub enum ReadError {
     /// The store could not be read. The text is for the log, not for the caller.
     #[error("the store could not be read: {0}")]
     Store(String),
+    /// What the engine reads from does not answer now.
+    #[error("reads are not possible now: {reason}")]
+    Unavailable {
+        /// Why, for the caller's eyes.
+        reason: String,
+        /// When to try again.
+        retry_after: Duration,
+    },
 }
 
 /// Why the journal could not be read from a position.
@@ -56,13 +83,21 @@ pub enum JournalError {
     #[error("event {asked} is no longer kept; the oldest kept is after {oldest}")]
     Trimmed {
         /// The position asked for.
-        asked: u64,
+        asked: Place,
         /// The oldest position that can be resumed from.
-        oldest: u64,
+        oldest: Place,
     },
     /// The journal could not be read. The text is for the log.
     #[error("the journal could not be read: {0}")]
     Store(String),
+    /// What the engine reads the journal from does not answer now.
+    #[error("the journal cannot be read now: {reason}")]
+    Unavailable {
+        /// Why, for the caller's eyes.
+        reason: String,
+        /// When to try again.
+        retry_after: Duration,
+    },
 }
 
 /// Why a job could not be started.

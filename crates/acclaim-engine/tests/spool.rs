@@ -48,7 +48,7 @@ async fn import(engine: &EmbeddedEngine, text: &[u8]) -> Result<JobId, JobError>
 
 async fn ended(engine: &EmbeddedEngine, id: JobId) -> Job {
     loop {
-        let job = engine.job(id).await.unwrap();
+        let job = engine.job(id).await.unwrap().unwrap();
         if matches!(job.state, JobState::Done | JobState::Failed) {
             return job;
         }

@@ -5,6 +5,7 @@
 //! and replaced by a plain sentence.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use acclaim_core::error::{JobError, JournalError, ReadError, WriteError};
 use acclaim_core::kind::NotAllowed;
@@ -248,15 +249,18 @@ fn of_write(failure: WriteFailure) -> Problem {
     }
 }
 
+fn unavailable(detail: String, retry_after: Duration) -> Problem {
+    let seconds = retry_after.as_secs_f64().ceil().max(1.0);
+    // A wait in seconds, far inside a u64.
+    Problem::new(Code::Unavailable, detail).retry_after(seconds as u64)
+}
+
 fn of_engine_write(failure: &WriteError) -> Problem {
     let detail = failure.to_string();
     match failure {
         WriteError::Overloaded { .. } => Problem::overloaded(detail),
-        WriteError::Unavailable { retry_after, .. } => {
-            let seconds = retry_after.as_secs_f64().ceil().max(1.0);
-            // A wait in seconds, far inside a u64.
-            Problem::new(Code::Unavailable, detail).retry_after(seconds as u64)
-        }
+        WriteError::Unavailable { retry_after, .. } => unavailable(detail, *retry_after),
+        WriteError::Unknown { .. } => Problem::new(Code::Timeout, detail),
         WriteError::IdempotencyMismatch => {
             Problem::new(Code::IdempotencyMismatch, detail).about(IDEMPOTENCY_KEY)
         }
@@ -267,6 +271,9 @@ fn of_engine_write(failure: &WriteError) -> Problem {
             Problem::new(Code::TargetTypeNotAllowed, detail).about("targetType")
         }
         WriteError::Stopping => Problem::new(Code::Unavailable, detail).retry_after(1),
+        WriteError::AckNotPossible { .. } => {
+            Problem::new(Code::BadRequest, detail).about("Acclaim-Ack")
+        }
     }
 }
 
@@ -285,6 +292,9 @@ fn of_read(failure: ReadFailure) -> Problem {
 fn of_engine_read(failure: &ReadError) -> Problem {
     match failure {
         ReadError::Store(_) => Problem::internal(failure),
+        ReadError::Unavailable { retry_after, .. } => {
+            unavailable(failure.to_string(), *retry_after)
+        }
     }
 }
 
@@ -316,5 +326,8 @@ fn of_journal(failure: &JournalError) -> Problem {
             Problem::new(Code::BadCursor, detail).about("Last-Event-ID")
         }
         JournalError::Store(_) => Problem::internal(failure),
+        JournalError::Unavailable { retry_after, .. } => {
+            unavailable(failure.to_string(), *retry_after)
+        }
     }
 }

@@ -1,17 +1,20 @@
 //! Concurrent histories: many tasks on few edges, judged by [`crate::linear`].
 //!
 //! Each task draws ops from its own seeded source and notes when each began and ended on a counter
-//! that all share. The seed fixes what is asked; how the tasks meet is up to the machine, so a
+//! that all share. One more task reads the journal meanwhile, which must come to the same as
+//! reading it when all is over. The seed fixes what is asked; how the tasks meet is up to the machine, so a
 //! failure prints the history itself.
 //!
 //! - `ACCLAIM_CONCURRENT_SECONDS`: how long to go on, 3 by default.
 //! - `ACCLAIM_SEED`: where to begin, by default chosen by chance.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
-use acclaim_core::port::Write;
+use acclaim_core::model::Partitions;
+use acclaim_core::port::{Event, Place as JournalPlace, Write};
 use acclaim_core::{Action, EdgeKey, Engine, KindId, Op, Rev};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -19,7 +22,7 @@ use tokio::task::JoinSet;
 
 use crate::ManualClock;
 use crate::conformance::{
-    CLAPS, DISLIKES, Harness, LIKES, SHRUGS, START, compare, edge, kinds, user_key,
+    CLAPS, DISLIKES, Harness, LIKES, SHRUGS, START, compare, edge, kinds, target, user_key,
 };
 use crate::linear::{self, Answer, Call, Object, Slot, Span};
 use crate::settings;
@@ -64,6 +67,8 @@ async fn round<H: Harness>(seed: u64) {
     let clock = ManualClock::at(START);
     let harness = H::open(kinds(), clock.clone()).await;
     let ticks = Arc::new(AtomicU64::new(0));
+    let over = Arc::new(AtomicBool::new(false));
+    let follower = tokio::spawn(follow(harness.engine(), Arc::clone(&over)));
     let mut tasks = JoinSet::new();
     for task in 0..TASKS {
         let caller = Caller {
@@ -76,11 +81,15 @@ async fn round<H: Harness>(seed: u64) {
         tasks.spawn(caller.run());
     }
     let history: Vec<(Place, Span)> = tasks.join_all().await.into_iter().flatten().collect();
-    judge(seed, &history);
+    over.store(true, Ordering::SeqCst);
+    let followed = follower.await.expect("the journal can be followed");
+    judge(seed, &history, &harness.partitions());
+    journal_was_final(harness.engine().as_ref(), &followed, &history).await;
+    harness.settle().await;
     counts_equal_edges(harness.engine().as_ref()).await;
 }
 
-fn judge(seed: u64, history: &[(Place, Span)]) {
+fn judge(seed: u64, history: &[(Place, Span)], partitions: &Partitions) {
     for (group, kinds) in GROUPS.iter().enumerate() {
         for target in 0..TARGETS.len() {
             let here = Place { group, target };
@@ -102,8 +111,61 @@ fn judge(seed: u64, history: &[(Place, Span)]) {
             }
         }
     }
-    let spans: Vec<Span> = history.iter().map(|(_, span)| *span).collect();
-    revs_follow_time(&spans);
+    let partition = |place: Place| partitions.of(&target(TARGETS[place.target]));
+    for number in 0..partitions.count() {
+        let spans = history.iter().filter(|(at, _)| partition(*at) == number);
+        let spans: Vec<Span> = spans.map(|(_, span)| *span).collect();
+        revs_follow_time(&spans);
+    }
+}
+
+/// Reads the journal from its beginning, over and over, until all is written.
+async fn follow(engine: Arc<dyn Engine>, over: Arc<AtomicBool>) -> Vec<Event> {
+    const EVENTS_AT_ONCE: usize = 7;
+    let mut events: Vec<Event> = Vec::new();
+    loop {
+        // Looked at first: what was written before it was set is read below.
+        let last_time = over.load(Ordering::SeqCst);
+        let after = events
+            .last()
+            .map_or(JournalPlace::START, |event| event.place);
+        let more = engine.journal_after(after, EVENTS_AT_ONCE).await;
+        let more = more.expect("the journal can be read");
+        if more.is_empty() && last_time {
+            return events;
+        }
+        if more.is_empty() {
+            // Its end and what is written after it are on either side of it.
+            let end = engine.journal_end().await.expect("the journal has an end");
+            assert!(end >= after, "{end} is before {after}");
+            tokio::task::yield_now().await;
+        }
+        events.extend(more);
+    }
+}
+
+/// What was read while others wrote is what is there when they are done: no event came to stand
+/// before one that had been handed out, and each change is one event.
+async fn journal_was_final(engine: &dyn Engine, followed: &[Event], history: &[(Place, Span)]) {
+    let whole = compare::journal_from(engine, JournalPlace::START).await;
+    assert_eq!(
+        followed, whole,
+        "the journal as it grew, and the whole of it"
+    );
+    let in_order = |pair: &[Event]| pair[0].place < pair[1].place;
+    assert!(whole.windows(2).all(in_order), "places rise");
+    let told: BTreeSet<_> = whole
+        .iter()
+        .map(|event| (event.edge.clone(), event.rev))
+        .collect();
+    for (place, span) in history {
+        if let (Call::Write(_, slot), Answer::Written(answer)) = (span.call, span.answer)
+            && answer.changed
+        {
+            let change = (place.edge(slot), answer.rev);
+            assert!(told.contains(&change), "{change:?} is in no event");
+        }
+    }
 }
 
 /// In one partition a transition that began after another had ended has a higher rev, whatever the

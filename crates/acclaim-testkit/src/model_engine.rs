@@ -8,11 +8,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use acclaim_core::cursor::CursorKey;
 use acclaim_core::error::{JobError, JournalError, ReadError, WriteError};
-use acclaim_core::model::Model;
+use acclaim_core::model::{Model, Partitions};
 use acclaim_core::port::{
     Admin, Applied, AuditEntry, CheckReport, Clock, Count, Daily, Event, ExportedEdge, Fingerprint,
-    Health, ImportSpec, Job, JobId, JobSpec, JobState, Journal, Known, Listing, Ranked, Reads,
-    Recovered, Relationship, Spool, Status, UserNumbers, Write, Writes,
+    Health, ImportSpec, Job, JobId, JobSpec, JobState, Journal, Known, Listing, Place, Ranked,
+    Reads, Recovered, Relationship, Spool, Status, UserNumbers, Write, Writes,
 };
 use acclaim_core::pulse::Window;
 use acclaim_core::transfer::{Decoded, Decoder, FormatError, Summary};
@@ -71,14 +71,21 @@ pub struct ModelEngine {
     clock: Arc<dyn Clock>,
     cursor_key: CursorKey,
     state: Mutex<State>,
-    end: watch::Sender<Rev>,
+    /// The highest place of an event.
+    newest: watch::Sender<Place>,
 }
 
 impl ModelEngine {
-    /// An empty engine.
+    /// An empty engine of one partition.
     #[must_use]
     pub fn new(kinds: Kinds, clock: Arc<dyn Clock>) -> Self {
-        let model = Model::new(kinds.clone());
+        Self::partitioned(kinds, clock, Partitions::one())
+    }
+
+    /// An empty engine.
+    #[must_use]
+    pub fn partitioned(kinds: Kinds, clock: Arc<dyn Clock>, partitions: Partitions) -> Self {
+        let model = Model::partitioned(kinds.clone(), partitions);
         let state = State {
             model,
             answers: HashMap::new(),
@@ -90,7 +97,7 @@ impl ModelEngine {
             clock,
             cursor_key: CursorKey::new([1; 32]),
             state: Mutex::new(state),
-            end: watch::Sender::new(Rev::ZERO),
+            newest: watch::Sender::new(Place::START),
         }
     }
 
@@ -107,7 +114,7 @@ impl ModelEngine {
         let mut state = self.state.lock();
         let ops = decoded.ops.iter();
         let transitions: Vec<_> = ops.map(|op| state.model.apply(op, now)).collect();
-        self.end.send_replace(state.model.journal_end());
+        self.newest.send_replace(state.model.newest_event());
         let mut summary = Summary::default();
         summary.count_applied(&transitions);
         summary.count_rejected(&decoded.rejections);
@@ -135,7 +142,7 @@ impl ModelEngine {
                 .model
                 .apply(&Op::new(Action::Unset, edge.clone()), self.clock.now());
         }
-        self.end.send_replace(state.model.journal_end());
+        self.newest.send_replace(state.model.newest_event());
         edges.len() as u64
     }
 }
@@ -208,7 +215,7 @@ impl Writes for ModelEngine {
             };
             state.answers.insert(idempotency.key, answer);
         }
-        self.end.send_replace(state.model.journal_end());
+        self.newest.send_replace(state.model.newest_event());
         Ok(Applied {
             transitions,
             replayed: false,
@@ -315,23 +322,27 @@ impl Reads for ModelEngine {
 
 #[async_trait]
 impl Journal for ModelEngine {
-    fn journal_end(&self) -> Rev {
-        *self.end.borrow()
+    async fn journal_end(&self) -> Result<Place, JournalError> {
+        Ok(self.state.lock().model.seal())
     }
 
     async fn journal_after(
         &self,
-        after: Rev,
+        after: Place,
         max_events: usize,
     ) -> Result<Vec<Event>, JournalError> {
-        let mut events = self.read(|model| model.journal_after(after));
+        let mut state = self.state.lock();
+        // What is handed out is final.
+        state.model.seal();
+        let mut events = state.model.journal_after(after);
         events.truncate(max_events);
         Ok(events)
     }
 
-    async fn journal_passes(&self, after: Rev) {
-        // An error means that the engine is gone, which is the other way this returns.
-        let _ = self.end.subscribe().wait_for(|end| *end > after).await;
+    async fn journal_passes(&self, after: Place) -> bool {
+        let mut newest = self.newest.subscribe();
+        // An error means that the engine is gone.
+        newest.wait_for(|newest| *newest > after).await.is_ok()
     }
 }
 
@@ -391,17 +402,13 @@ impl Admin for ModelEngine {
         }))
     }
 
-    async fn job(&self, id: JobId) -> Option<Job> {
-        self.state
-            .lock()
-            .jobs
-            .iter()
-            .find(|job| job.id == id)
-            .cloned()
+    async fn job(&self, id: JobId) -> Result<Option<Job>, ReadError> {
+        let state = self.state.lock();
+        Ok(state.jobs.iter().find(|job| job.id == id).cloned())
     }
 
     async fn check(&self, _repair: bool) -> Result<CheckReport, JobError> {
-        let edges = self.read(|model| model.journal_after(Rev::ZERO).len() as u64);
+        let edges = self.read(|model| model.journal_after(Place::START).len() as u64);
         Ok(CheckReport {
             checked: edges,
             ..CheckReport::default()

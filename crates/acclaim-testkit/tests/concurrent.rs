@@ -11,6 +11,11 @@ fn concurrent_histories() {
     concurrent::run::<modelled::Modelled>();
 }
 
+#[test]
+fn concurrent_histories_in_partitions() {
+    concurrent::run::<modelled::Partitioned>();
+}
+
 fn change(start: u64, end: u64, rev: u64) -> Span {
     let answer = Answer::Written(Transition {
         active: true,

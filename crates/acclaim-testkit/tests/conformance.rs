@@ -6,6 +6,13 @@ use modelled::Modelled;
 
 acclaim_testkit::conformance_suite!(Modelled);
 
+/// The same in partitions, each of which gives revs of its own.
+mod in_partitions {
+    use super::modelled::Partitioned;
+
+    acclaim_testkit::conformance_suite!(Partitioned);
+}
+
 /// A case that the macro does not name would never run.
 #[test]
 fn every_case_is_in_the_macro() {

@@ -7,6 +7,18 @@ fn random_histories() {
     acclaim_testkit::histories::run::<modelled::Modelled>();
 }
 
+#[test]
+fn random_histories_in_partitions() {
+    acclaim_testkit::histories::run::<modelled::Partitioned>();
+}
+
+/// Partitions that the harness does not tell of show in revs and places.
+#[test]
+fn partitions_that_are_not_told_are_found() {
+    let found = std::panic::catch_unwind(acclaim_testkit::histories::run::<modelled::Pretending>);
+    found.expect_err("the fault is found");
+}
+
 /// An engine that is empty after a crash is found out, with the seed to see it again.
 #[test]
 fn a_forgetful_engine_is_found() {

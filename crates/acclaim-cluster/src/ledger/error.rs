@@ -120,12 +120,26 @@ pub enum SchemaError {
     #[error("another node held the migration lock for {0:?}; try again when it is done")]
     Locked(Duration),
     /// The store was made with other settings.
-    #[error("the ledger was made with {found} partitions, not {asked}; their number is fixed")]
+    #[error(
+        "the ledger's store has {found} partitions and the configuration asks for {asked}; their \
+         number is fixed when a store is made: set it to {found}, or use an empty database"
+    )]
     Partitions {
         /// In the ledger.
         found: u16,
         /// Asked for.
         asked: u16,
+    },
+    /// The store is laid out in a way that this program does not know.
+    #[error(
+        "the ledger's store is of format {found} and this program knows {known}; run the program \
+         that made it, or a newer one"
+    )]
+    Format {
+        /// In the ledger.
+        found: u32,
+        /// In this program.
+        known: u32,
     },
 }
 

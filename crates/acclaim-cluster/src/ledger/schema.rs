@@ -109,6 +109,10 @@ pub const MIGRATIONS: &[Migration] = &[Migration {
   lease_until BIGINT UNSIGNED NOT NULL,
   applied BIGINT UNSIGNED NOT NULL
 )",
+        "CREATE TABLE workers (
+  name VARBINARY(64) NOT NULL PRIMARY KEY,
+  alive_until BIGINT UNSIGNED NOT NULL
+)",
         "CREATE TABLE dead_letters (
   id BIGINT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY,
   part SMALLINT UNSIGNED NOT NULL,

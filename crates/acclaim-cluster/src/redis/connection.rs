@@ -277,7 +277,7 @@ impl Redis {
                 Err(refusal) => refusal,
             };
             if self.is_worth_another(&refusal, &questions[place]) {
-                again.push(self.pending(place, refusal));
+                again.push(self.to_ask_again(place, refusal));
             } else {
                 answers.push((place, Err(refusal.into())));
             }
@@ -297,7 +297,7 @@ impl Redis {
         }
     }
 
-    fn pending(&self, place: usize, refusal: Refusal) -> Pending {
+    fn to_ask_again(&self, place: usize, refusal: Refusal) -> Pending {
         let server = match &refusal {
             Refusal::Moved(to) => {
                 self.topology.hurry();

@@ -31,6 +31,8 @@ pub struct DecideOp {
     pub origin: Option<Origin>,
     /// The write's idempotency, and the place of this op in the write.
     pub idempotency: Option<(Idempotency, u32)>,
+    /// Whether it belongs to the same write as the op before: then it is not decided before it.
+    pub continues: bool,
 }
 
 impl DecideOp {
@@ -45,6 +47,7 @@ impl DecideOp {
             excludes: Vec::new(),
             origin: None,
             idempotency: None,
+            continues: false,
         }
     }
 }
@@ -61,6 +64,8 @@ pub enum Decided {
     },
     /// Nothing was decided: this must be loaded first.
     Cold(Cold),
+    /// Nothing was decided: an earlier op of the same write is cold.
+    Waits,
     /// The idempotency key came before with another request.
     Mismatch,
 }
@@ -125,7 +130,7 @@ fn unexpected(reply: &Value) -> RedisError {
 }
 
 fn add(call: &mut Call, op: &DecideOp) {
-    let mut code = String::with_capacity(5);
+    let mut code = String::with_capacity(6);
     code.push(match op.action {
         Action::Set => 's',
         Action::Unset => 'u',
@@ -136,6 +141,7 @@ fn add(call: &mut Call, op: &DecideOp) {
         ('x', !op.excludes.is_empty()),
         ('i', op.idempotency.is_some()),
         ('o', op.origin.is_some()),
+        ('c', op.continues),
     ];
     code.extend(flags.iter().filter(|flag| flag.1).map(|flag| flag.0));
     call.arg(op.target.to_string());
@@ -170,6 +176,7 @@ fn read_answer(answer: &[u8]) -> Option<Decided> {
     let text = std::str::from_utf8(answer).ok()?;
     match text.as_bytes().first()? {
         b'M' => Some(Decided::Mismatch),
+        b'W' => Some(Decided::Waits),
         b'T' | b'B' => Cold::parse(text).map(Decided::Cold),
         b'R' => Some(Decided::Done {
             transition: read_transition(&text[1..])?,

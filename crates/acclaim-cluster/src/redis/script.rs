@@ -40,6 +40,12 @@ pub static RESERVE: Script = script!("reserve.lua", false);
 pub static LIST: Script = script!("list.lua", true);
 pub static INSTALL_LIST: Script = script!("install_list.lua", true);
 pub static PERSISTED: Script = script!("persisted.lua", true);
+pub static PROGRESS: Script = script!("progress.lua", true);
+pub static SEAL: Script = script!("seal.lua", true);
+pub static MARK: Script = script!("mark.lua", true);
+pub static DROP: Script = script!("drop.lua", false);
+pub static FORGET: Script = script!("forget.lua", true);
+pub static SWEEP: Script = script!("sweep.lua", true);
 
 fn hex_sha1(source: &str) -> String {
     let mut hex = String::with_capacity(40);

@@ -8,7 +8,7 @@ use acclaim_cluster::ledger::blob::{read_pulse, read_types};
 use acclaim_cluster::ledger::codec::{IdKey, rev_at};
 use acclaim_cluster::ledger::{Entry, LedgerError, MAX_BATCH_EVENTS};
 use acclaim_core::model::Model;
-use acclaim_core::port::Event;
+use acclaim_core::port::{Event, Place};
 use acclaim_core::pulse::Window;
 use acclaim_core::{Action, EdgeKey, Id, Op, Rev, Target, TargetKey, TargetType, UserKey};
 use bytes::Bytes;
@@ -112,7 +112,7 @@ fn mix(events: &[Event], dice: &mut Dice, lose_order: bool) -> Vec<Event> {
 
 async fn apply_all(stage: &Stage, model: &Model, history: &History) {
     let mut by_partition: HashMap<u16, Vec<Event>> = HashMap::new();
-    for event in model.journal_after(Rev::ZERO) {
+    for event in model.journal_after(Place::START) {
         by_partition
             .entry(stage.partition(&event.edge.target))
             .or_default()
@@ -195,7 +195,7 @@ async fn compare(stage: &Stage, model: &Model, now: Rev, in_order: bool) {
         seen += 1;
     }
     let mut edges: Vec<EdgeKey> = model
-        .journal_after(Rev::ZERO)
+        .journal_after(Place::START)
         .into_iter()
         .map(|e| e.edge)
         .collect();
@@ -223,7 +223,7 @@ async fn compare(stage: &Stage, model: &Model, now: Rev, in_order: bool) {
         let pulse = read_pulse(row.get(6)).unwrap();
         if in_order {
             for window in [Window::Hour, Window::Day, Window::Week, Window::Month] {
-                let events = model.journal_after(Rev::ZERO).into_iter();
+                let events = model.journal_after(Place::START).into_iter();
                 let inside = events.filter(|e| {
                     e.edge.target_key() == key && e.rev.minute() >= window.first_minute(now)
                 });
@@ -367,7 +367,7 @@ fn any_history_comes_out_as_the_model_says() {
 
 fn event(seq: u64, user: &str, to: &str, active: bool, count: u64) -> Event {
     Event {
-        seq: Rev(seq),
+        place: Place::unpartitioned(Rev(seq)),
         edge: edge(0, user, to),
         active,
         rev: Rev(seq),

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use acclaim_cluster::ledger::{Applied, Batch, Bounds, Class, Ledger, LedgerError};
-use acclaim_core::port::Event;
+use acclaim_core::port::{Event, Place};
 use acclaim_core::{Rev, TargetType};
 use sqlx::{Connection, Executor, MySqlConnection};
 use tokio::task::JoinHandle;
@@ -24,7 +24,7 @@ fn bounds() -> Bounds {
 fn event(seq: u64, user: &str, to: &str, count: u64) -> Event {
     let seq = Rev(BASE + seq);
     Event {
-        seq,
+        place: Place::unpartitioned(seq),
         edge: edge(0, user, to),
         active: true,
         rev: seq,

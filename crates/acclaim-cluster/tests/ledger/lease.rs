@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use acclaim_cluster::ledger::{Batch, Bounds, Ledger, LedgerError, SchemaError};
+use acclaim_cluster::ledger::{Batch, Bounds, Ledger, LedgerError, StoreSpec};
 
 use crate::server;
 use crate::stage::{PARTITIONS, ledger};
@@ -25,7 +25,10 @@ impl Two {
             || Ledger::with_clock(&url, Bounds::default(), Some(Arc::clone(&clock))).unwrap();
         let (one, other) = (worker(), worker());
         one.migrate().await.unwrap();
-        one.make_partitions(PARTITIONS).await.unwrap();
+        let spec = StoreSpec {
+            partitions: PARTITIONS,
+        };
+        one.create_or_open_store(&spec).await.unwrap();
         Self { clock, one, other }
     }
 
@@ -126,7 +129,10 @@ async fn workers_that_take_at_once_share() {
     let url = server::database().await;
     let first = ledger(&url).await;
     first.migrate().await.unwrap();
-    first.make_partitions(64).await.unwrap();
+    first
+        .create_or_open_store(&StoreSpec::default())
+        .await
+        .unwrap();
     let workers = (0..4).map(|n| {
         let url = url.clone();
         tokio::spawn(async move {
@@ -158,35 +164,5 @@ async fn workers_that_take_at_once_share() {
     assert!(
         seen.iter()
             .all(|partition| partition.left > LENGTH / 2 && partition.left <= LENGTH)
-    );
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn the_number_of_partitions_is_fixed() {
-    let two = Two::new().await;
-    two.one.make_partitions(PARTITIONS).await.unwrap();
-    let other = two.one.make_partitions(PARTITIONS + 1).await;
-    let expected = SchemaError::Partitions {
-        found: PARTITIONS,
-        asked: PARTITIONS + 1,
-    };
-    assert!(matches!(other, Err(LedgerError::Schema(error)) if error == expected));
-    for bad in [0, 4_097] {
-        let refused = two.one.make_partitions(bad).await;
-        assert!(
-            matches!(refused, Err(LedgerError::TooMany { .. })),
-            "{refused:?}"
-        );
-    }
-    let outcome = two.one.apply(&empty(PARTITIONS, 1)).await;
-    assert!(
-        matches!(
-            outcome,
-            Err(LedgerError::NoPartition {
-                partition: PARTITIONS,
-                partitions: PARTITIONS
-            })
-        ),
-        "{outcome:?}"
     );
 }

@@ -13,3 +13,4 @@ mod migrate;
 mod reads;
 mod server;
 mod stage;
+mod store;

@@ -7,7 +7,7 @@ use acclaim_cluster::ledger::read::load::MAX_LOAD_ENTRIES;
 use acclaim_cluster::ledger::read::{EdgeRef, TargetRef};
 use acclaim_core::limits::{MAX_OFFSET_ENTRIES, MAX_RANKING_ENTRIES};
 use acclaim_core::model::Model;
-use acclaim_core::port::Listing;
+use acclaim_core::port::{Listing, Place};
 use acclaim_core::pulse::Window;
 use acclaim_core::{
     Action, EdgeKey, Id, Kinds, Op, Page, Rev, Start, Target, TargetKey, TargetType, UserKey,
@@ -56,7 +56,7 @@ async fn told() -> Told {
         );
     }
     let mut entries: BTreeMap<u16, Vec<_>> = BTreeMap::new();
-    for event in model.journal_after(Rev::ZERO) {
+    for event in model.journal_after(Place::START) {
         let entry = stage.entry(&event).await;
         entries
             .entry(stage.partition(&event.edge.target))

@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use acclaim_cluster::ledger::Bounds;
-use acclaim_cluster::ledger::{Batch, Entry, Lease, Ledger, LedgerEvent};
+use acclaim_cluster::ledger::{Batch, Entry, Lease, Ledger, LedgerEvent, StoreSpec};
 use acclaim_core::kind::Kind;
 use acclaim_core::port::Event;
 use acclaim_core::{EdgeKey, Id, KindId, Kinds, Target, TargetType};
@@ -46,7 +46,10 @@ impl Stage {
     async fn at(url: String, clock: Option<Arc<AtomicU64>>) -> Self {
         let ledger = Ledger::with_clock(&url, Bounds::default(), clock).unwrap();
         ledger.migrate().await.unwrap();
-        ledger.make_partitions(PARTITIONS).await.unwrap();
+        let spec = StoreSpec {
+            partitions: PARTITIONS,
+        };
+        ledger.create_or_open_store(&spec).await.unwrap();
         let leases = ledger
             .take_leases("test", PARTITIONS, Duration::from_secs(600))
             .await
@@ -83,7 +86,7 @@ impl Stage {
         };
         let payload = Bytes::from(format!("{event:?}"));
         Entry {
-            seq: event.seq,
+            seq: event.place.seq,
             event: Ok(event_of),
             payload,
         }

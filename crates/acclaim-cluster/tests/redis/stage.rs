@@ -10,9 +10,10 @@ use acclaim_cluster::redis::event::JournalEvent;
 use acclaim_cluster::redis::keys::{Partition, TargetName};
 use acclaim_cluster::redis::list::Newest;
 use acclaim_cluster::redis::load::{Cold, Loaded};
-use acclaim_cluster::redis::persist::Persisted;
+use acclaim_cluster::redis::persist::{Keep, Persisted, Told};
 use acclaim_cluster::redis::read::Found;
 use acclaim_core::model::Model;
+use acclaim_core::port::Place;
 use acclaim_core::{
     EdgeKey, Id, Kind, KindId, Kinds, Op, Rev, Start, Target, TargetKey, TargetType, Transition,
 };
@@ -44,6 +45,8 @@ pub struct Stage {
     /// Everything ever read from the journal.
     pub journal: Vec<JournalEvent>,
     unmarked: BTreeSet<(TargetName, Id)>,
+    unmarked_events: usize,
+    marked: Rev,
     chance: StdRng,
 }
 
@@ -99,6 +102,8 @@ impl Stage {
             now: BASE,
             journal: Vec::new(),
             unmarked: BTreeSet::new(),
+            unmarked_events: 0,
+            marked: Rev::ZERO,
             chance: StdRng::seed_from_u64(7),
         }
     }
@@ -157,7 +162,7 @@ impl Stage {
                         cold.push(what);
                         waiting.push(*place);
                     }
-                    Decided::Mismatch => panic!("nothing was kept"),
+                    Decided::Waits | Decided::Mismatch => panic!("nothing was kept"),
                 }
             }
             self.load(cold).await;
@@ -203,6 +208,7 @@ impl Stage {
             self.ledger.apply(&event);
             self.unmarked
                 .insert((event.target.clone(), event.user.clone()));
+            self.unmarked_events += 1;
             self.journal.push(event);
         }
     }
@@ -210,17 +216,28 @@ impl Stage {
     /// The worker tells Redis.
     pub async fn mark(&mut self) -> u64 {
         let upto = self.ledger.applied_to();
+        let entries = std::mem::take(&mut self.unmarked_events);
         let persisted = Persisted {
             upto,
-            keep: KEEP,
-            journal_from: upto,
+            after: self.marked,
+            last: (entries > 0).then_some(upto),
+            entries,
             edges: std::mem::take(&mut self.unmarked),
         };
-        self.redis
-            .persisted(PARTITION, &persisted)
-            .await
-            .unwrap()
-            .unwrap_or(0)
+        let keep = Keep {
+            keys: KEEP,
+            journal: Duration::ZERO,
+            journal_events: 0,
+        };
+        let told = self
+            .redis
+            .persisted(PARTITION, Some(self.now), keep, &persisted);
+        self.marked = upto;
+        match told.await.unwrap() {
+            Told::Noted { waiting, .. } => waiting,
+            Told::Cold => 0,
+            Told::OtherJournal => panic!("there is one journal"),
+        }
     }
 
     pub async fn drain(&mut self) {
@@ -330,7 +347,7 @@ impl Stage {
             after = last.as_ref().unwrap().seq;
             journal.extend(more.into_iter().map(Result::unwrap));
         }
-        let expected = self.model.journal_after(Rev::ZERO);
+        let expected = self.model.journal_after(Place::START);
         assert_eq!(
             journal.len(),
             expected.len(),
@@ -340,7 +357,7 @@ impl Stage {
         for (event, expected) in journal.iter().zip(&expected) {
             let name = name_of(&expected.edge.target_key());
             assert_eq!((&event.target, &event.user), (&name, &expected.edge.user));
-            assert_eq!((event.seq, event.rev), (expected.seq, expected.rev));
+            assert_eq!((event.seq, event.rev), (expected.place.seq, expected.rev));
             assert_eq!(
                 (event.active, event.count),
                 (expected.active, expected.count)
@@ -361,7 +378,7 @@ impl Stage {
             let last = expected
                 .iter()
                 .rfind(|e| e.edge.target_key() == edge.target_key());
-            assert_eq!(count.rev, last.unwrap().seq, "{edge:?}");
+            assert_eq!(count.rev, last.unwrap().place.seq, "{edge:?}");
         }
     }
 }

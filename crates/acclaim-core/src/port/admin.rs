@@ -164,7 +164,7 @@ pub trait Admin: Send + Sync + 'static {
     async fn begin_import(&self, spec: ImportSpec) -> Result<Box<dyn Spool + '_>, JobError>;
 
     /// A job, if it is known.
-    async fn job(&self, id: JobId) -> Option<Job>;
+    async fn job(&self, id: JobId) -> Result<Option<Job>, ReadError>;
 
     /// Compares everything derived with the edges; mends it if asked to.
     async fn check(&self, repair: bool) -> Result<CheckReport, JobError>;

@@ -7,6 +7,7 @@
 mod admin;
 mod import;
 mod journal;
+mod place;
 mod read;
 mod write;
 
@@ -16,6 +17,7 @@ pub use admin::{
 };
 pub use import::{ImportSpec, Spool};
 pub use journal::{Event, Journal};
+pub use place::{BadPlace, Place};
 pub use read::{Count, Daily, Known, Listing, Ranked, Reads, Relationship, Status, UserNumbers};
 pub use write::{Ack, Applied, Fingerprint, Idempotency, Write, Writes};
 

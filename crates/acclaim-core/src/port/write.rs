@@ -96,6 +96,7 @@ pub trait Writes: Send + Sync + 'static {
     /// Decides ops and makes them durable.
     ///
     /// # Errors
-    /// [`WriteError`]. After any of them nothing was decided, so the same write may be sent again.
+    /// [`WriteError`]. After any of them but [`WriteError::Unknown`] nothing was decided, so the
+    /// same write may be sent again.
     async fn apply(&self, write: Write) -> Result<Applied, WriteError>;
 }

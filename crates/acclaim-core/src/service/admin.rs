@@ -90,9 +90,9 @@ impl Service {
     /// A job.
     ///
     /// # Errors
-    /// [`AdminFailure::UnknownJob`].
+    /// [`AdminFailure::UnknownJob`]; [`AdminFailure::Read`].
     pub async fn job(&self, id: JobId) -> Result<Job, AdminFailure> {
-        let job = self.engine.job(id).await;
+        let job = self.engine.job(id).await?;
         job.ok_or(AdminFailure::UnknownJob(id))
     }
 

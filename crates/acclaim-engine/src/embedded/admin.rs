@@ -181,8 +181,8 @@ impl Admin for EmbeddedEngine {
         Ok(spool)
     }
 
-    async fn job(&self, id: JobId) -> Option<Job> {
-        jobs::look(&self.shared, id).ok()?
+    async fn job(&self, id: JobId) -> Result<Option<Job>, ReadError> {
+        jobs::look(&self.shared, id)
     }
 
     async fn check(&self, repair: bool) -> Result<CheckReport, JobError> {

@@ -165,6 +165,20 @@ impl Delta {
         }
     }
 
+    /// Empties it and keeps its room.
+    pub fn clear(&mut self) {
+        for shard in &mut self.targets {
+            let TargetShard { targets, edges } = shard.get_mut();
+            targets.clear();
+            edges.clear();
+        }
+        for users in &mut self.users {
+            users.get_mut().clear();
+        }
+        self.notes.get_mut().clear();
+        *self.size.get_mut() = 0;
+    }
+
     /// How much was put into it: edges that changed, once a commit, and records and notes that
     /// changed by themselves. Bounds the memory, and the log that a start has to replay.
     pub fn size(&self) -> usize {

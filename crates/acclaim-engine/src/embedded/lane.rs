@@ -421,8 +421,10 @@ impl Lane {
             return true;
         }
         let sealed = Sealed::new(&shared, &view, self.log.last_number(), self.log.last_seq());
+        let spare = shared.spare_delta.lock().take();
+        let active = spare.unwrap_or_else(|| Delta::with_room_for(shared.options.delta_max_edges));
         shared.view.store(Arc::new(View {
-            active: Arc::new(Delta::with_room_for(shared.options.delta_max_edges)),
+            active: Arc::new(active),
             sealed: Some(Arc::clone(&view.active)),
             base: Arc::clone(&view.base),
         }));

@@ -112,6 +112,7 @@ impl EmbeddedEngine {
             stopping: watch::Sender::new(false),
             in_flight: Mutex::default(),
             answers: AtomicU64::new(opened.mark.answers),
+            spare_delta: Mutex::default(),
             running_job: Mutex::default(),
             disk_full: AtomicBool::new(false),
             running: AtomicBool::new(true),

@@ -4,8 +4,8 @@ use std::ops::ControlFlow;
 
 use acclaim_core::cursor::CursorKey;
 use acclaim_core::port::{
-    Applied, Count, Daily, Dependency, Event, Health, Journal, Known, Listing, Ranked, Reads,
-    Relationship, Status, UserNumbers, Write, Writes,
+    Applied, Count, Daily, Dependency, Event, Health, Journal, Known, Listing, Place, Ranked,
+    Reads, Relationship, Status, UserNumbers, Write, Writes,
 };
 use acclaim_core::pulse::Window;
 use acclaim_core::{
@@ -159,39 +159,46 @@ impl EmbeddedEngine {
     /// The time that reads of windows and days go by: never before the last transition, so that a
     /// clock set back hides nothing.
     fn now(&self) -> Rev {
-        self.shared.clock.now().max(*self.shared.end.borrow())
+        self.shared.clock.now().max(self.end().seq)
+    }
+
+    /// The place of the newest durable transition.
+    fn end(&self) -> Place {
+        Place::unpartitioned(*self.shared.end.borrow())
     }
 }
 
 #[async_trait]
 impl Journal for EmbeddedEngine {
-    fn journal_end(&self) -> Rev {
-        *self.shared.end.borrow()
+    async fn journal_end(&self) -> Result<Place, JournalError> {
+        Ok(self.end())
     }
 
     async fn journal_after(
         &self,
-        after: Rev,
+        after: Place,
         max_events: usize,
     ) -> Result<Vec<Event>, JournalError> {
-        let end = self.journal_end();
+        let end = self.end();
         if after >= end {
             return Ok(Vec::new());
         }
         if self.shared.segments.read().is_empty() {
             // What there is came by a bulk load, of which there are no events.
-            let (asked, oldest) = (after.0, end.0);
-            return Err(JournalError::Trimmed { asked, oldest });
+            return Err(JournalError::Trimmed {
+                asked: after,
+                oldest: end,
+            });
         }
         let reader = LogReader::new(self.shared.segments.clone());
         let dictionary = self.shared.dictionary.load_full();
         let read = tokio::task::spawn_blocking(move || {
             let mut events = Vec::new();
-            reader.changes_after(after, |change| {
+            reader.changes_after(after.seq, |change| {
                 if let Some(edge) = dictionary.edge_key(&change.edge) {
                     let (active, rev) = (change.after.active, change.after.rev);
                     events.push(Event {
-                        seq: change.seq,
+                        place: Place::unpartitioned(change.seq),
                         edge,
                         active,
                         rev,
@@ -210,15 +217,16 @@ impl Journal for EmbeddedEngine {
             .unwrap_or_else(|died| Err(JournalError::Store(format!("a read died: {died}"))))
     }
 
-    async fn journal_passes(&self, after: Rev) {
+    async fn journal_passes(&self, after: Place) -> bool {
         let (mut end, mut stopping) = (
             self.shared.end.subscribe(),
             self.shared.stopping.subscribe(),
         );
-        // An error means that the engine is gone, which is as good a reason to return.
+        // An error means that the engine is gone.
         tokio::select! {
-            _ = end.wait_for(|end| *end > after) => {}
-            _ = stopping.wait_for(|stopping| *stopping) => {}
+            biased;
+            passed = end.wait_for(|end| Place::unpartitioned(*end) > after) => passed.is_ok(),
+            _ = stopping.wait_for(|stopping| *stopping) => false,
         }
     }
 }

@@ -16,6 +16,7 @@ use super::base::Base;
 use super::board::Boards;
 use super::check::CheckProgress;
 use super::daily::DailyBook;
+use super::delta::Delta;
 use super::dictionary::Dictionary;
 use super::log::Segments;
 use super::metrics::Metrics;
@@ -42,6 +43,8 @@ pub struct Shared {
     pub base: Base,
     /// What reads look at.
     pub view: ArcSwap<View>,
+    /// The room of a delta that is in the base.
+    pub spare_delta: Mutex<Option<Delta>>,
     /// Names and numbers.
     pub dictionary: ArcSwap<Dictionary>,
     /// The days' numbers.

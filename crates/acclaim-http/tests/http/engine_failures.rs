@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use acclaim_core::WriteError;
+use acclaim_core::{ReadError, WriteError};
 use acclaim_http::Limits;
 
 use crate::support::{Fault, FaultyEngine, Request, Server, json};
@@ -32,6 +32,13 @@ async fn write_errors_have_their_codes() {
     let (detail, _) = reply.problem(503, "unavailable");
     assert!(detail.contains("the disk is full"), "{detail}");
     assert_eq!(reply.header("retry-after"), Some("3"));
+    engine.fail(Fault::Write(WriteError::Unknown {
+        reason: "the connection to Redis was lost".to_owned(),
+    }));
+    let (detail, _) = server.send(put()).await.problem(504, "timeout");
+    for part in ["unknown", "connection to Redis", "Idempotency-Key is safe"] {
+        assert!(detail.contains(part), "{detail}");
+    }
     engine.fail(Fault::Write(WriteError::Stopping));
     server.send(put()).await.problem(503, "unavailable");
     engine.fail(Fault::Write(WriteError::TooManyTargetTypes {
@@ -53,19 +60,32 @@ async fn write_errors_have_their_codes() {
 #[tokio::test]
 async fn read_errors_tell_the_caller_nothing() {
     let (engine, clock) = FaultyEngine::at_now();
-    engine.fail(Fault::Read);
-    let server = Server::over(engine, Limits::default(), clock).await;
+    engine.fail(Fault::Read(ReadError::Store(
+        "secret/path is broken".to_owned(),
+    )));
+    let server = Server::over(engine.clone(), Limits::default(), clock).await;
     let paths = [
         "/api/v2/likes/status?userId=1&targetType=POST&targetId=1",
         "/api/v2/likes/count?targetType=POST&targetId=1",
         "/api/v2/likes/users?targetType=POST&targetId=1",
         "/api/v2/export?kind=likes",
         "/consistency/report",
+        "/api/v2/jobs/1",
     ];
     for path in paths {
         let (detail, field) = server.get(path).await.problem(500, "internal");
         assert!(!detail.contains("secret"), "{detail}");
         assert_eq!(field, None);
+    }
+    engine.fail(Fault::Read(ReadError::Unavailable {
+        reason: "the ledger does not answer".to_owned(),
+        retry_after: Duration::from_millis(1_500),
+    }));
+    for path in paths {
+        let reply = server.get(path).await;
+        let (detail, _) = reply.problem(503, "unavailable");
+        assert!(detail.contains("ledger does not answer"), "{detail}");
+        assert_eq!(reply.header("retry-after"), Some("2"));
     }
 }
 

@@ -184,7 +184,9 @@ async fn bad_parameters_are_named() {
     get("targets=post:1").await.bad("targets");
     get("targets=POST:").await.bad("targets");
     get("userId=").await.bad("userId");
-    get("lastEventId=x").await.bad("lastEventId");
+    for id in ["x", "-1", "+1", "01", "1-0", "9007199254740992"] {
+        get(&format!("lastEventId={id}")).await.bad("lastEventId");
+    }
     get("other=1").await.bad("other");
     let many = vec!["POST:1"; 101].join(",");
     get(&format!("targets={many}")).await.bad("targets");

@@ -22,10 +22,10 @@ async fn toggles(stage: &mut Stage, from: u64) {
 /// Revs are the successors of the last one until the clock has caught up.
 pub async fn set_back(mut stage: Stage) {
     toggles(&mut stage, 0).await;
-    let end = stage.engine().journal_end();
+    let end = stage.journal_end().await;
     stage.set_clock(before_start(DAY));
     let next = stage.set(&edge(LIKES, "new", "POST:1")).await;
-    assert_eq!(next.rev, Rev(end.0 + 1));
+    assert_eq!(next.rev, Rev(end.seq.0 + 1));
     toggles(&mut stage, 7).await;
     stage.set_clock(Rev(START.0 + HOUR));
     toggles(&mut stage, 11).await;

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use acclaim_core::model::Model;
 use acclaim_core::page::{Entry, Page, Position};
-use acclaim_core::port::{Event, ExportedEdge, Listing};
+use acclaim_core::port::{Event, ExportedEdge, Listing, Place};
 use acclaim_core::pulse::Window;
 use acclaim_core::{
     EdgeKey, Engine, Id, JournalError, KindId, Rev, Start, Target, TargetKey, TargetType, UserKey,
@@ -35,7 +35,7 @@ struct Named {
 
 impl Named {
     fn in_journal(model: &Model) -> Self {
-        let events = model.journal_after(Rev::ZERO);
+        let events = model.journal_after(Place::START);
         let edges: BTreeSet<_> = events.into_iter().map(|event| event.edge).collect();
         Self {
             targets: edges.iter().map(EdgeKey::target_key).collect(),
@@ -55,11 +55,23 @@ fn some<T>(all: &BTreeSet<T>) -> impl Iterator<Item = &T> {
 }
 
 impl Compare {
-    /// Everything that can be read.
+    /// Everything that can be read, of an engine that has nothing to settle. Reading the journal
+    /// seals it, in the model too.
     ///
     /// # Panics
     /// At the first difference.
-    pub async fn everything(&self, engine: &dyn Engine, model: &Model, now: Rev) {
+    pub async fn everything(&self, engine: &dyn Engine, model: &mut Model, now: Rev) {
+        self.decided(engine, model).await;
+        projected(engine, model, now).await;
+        journal(engine, model).await;
+    }
+
+    /// What a caller reads as soon as their own writes are answered: states, counts, lists and
+    /// users' numbers.
+    ///
+    /// # Panics
+    /// At the first difference.
+    pub async fn decided(&self, engine: &dyn Engine, model: &Model) {
         let named = Named::in_journal(model);
         self.statuses(engine, model, &named).await;
         self.counts(engine, model, &named).await;
@@ -71,12 +83,6 @@ impl Compare {
             numbers(engine, model, key).await;
         }
         between_users(engine, model, &named).await;
-        rankings(engine, model, now).await;
-        dailies(engine, model, now, 40).await;
-        journal(engine, model).await;
-        for (kind, _) in model.kinds().iter() {
-            exports(engine, model, kind, 333).await;
-        }
     }
 
     async fn statuses(&self, engine: &dyn Engine, model: &Model, named: &Named) {
@@ -107,6 +113,18 @@ impl Compare {
                 assert_eq!(count, expected, "the count of {target:?}");
             }
         }
+    }
+}
+
+/// What an engine may know a while after its writes were answered: rankings, days and exports.
+///
+/// # Panics
+/// At the first difference.
+pub async fn projected(engine: &dyn Engine, model: &Model, now: Rev) {
+    rankings(engine, model, now).await;
+    dailies(engine, model, now, 40).await;
+    for (kind, _) in model.kinds().iter() {
+        exports(engine, model, kind, 333).await;
     }
 }
 
@@ -343,15 +361,12 @@ pub async fn dailies(engine: &dyn Engine, model: &Model, now: Rev, days: u32) {
 ///
 /// # Panics
 /// At the first difference.
-pub async fn journal(engine: &dyn Engine, model: &Model) {
-    assert_eq!(
-        engine.journal_end(),
-        model.journal_end(),
-        "the journal's end"
-    );
-    let oldest = match engine.journal_after(Rev::ZERO, 1).await {
-        Ok(_) => Rev::ZERO,
-        Err(JournalError::Trimmed { oldest, .. }) => Rev(oldest),
+pub async fn journal(engine: &dyn Engine, model: &mut Model) {
+    let end = engine.journal_end().await;
+    assert_eq!(end, Ok(model.seal()), "the journal's end");
+    let oldest = match engine.journal_after(Place::START, 1).await {
+        Ok(_) => Place::START,
+        Err(JournalError::Trimmed { oldest, .. }) => oldest,
         Err(error) => panic!("the journal: {error}"),
     };
     let events = journal_from(engine, oldest).await;
@@ -362,10 +377,10 @@ pub async fn journal(engine: &dyn Engine, model: &Model) {
 ///
 /// # Panics
 /// When the journal cannot be read, or gives more than was asked for.
-pub async fn journal_from(engine: &dyn Engine, after: Rev) -> Vec<Event> {
+pub async fn journal_from(engine: &dyn Engine, after: Place) -> Vec<Event> {
     let mut events: Vec<Event> = Vec::new();
     loop {
-        let last = events.last().map_or(after, |event| event.seq);
+        let last = events.last().map_or(after, |event| event.place);
         let part = engine.journal_after(last, 400).await.unwrap();
         assert!(part.len() <= 400, "at most as many events as asked for");
         if part.is_empty() {

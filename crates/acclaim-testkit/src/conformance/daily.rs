@@ -4,11 +4,7 @@ use acclaim_core::limits::MAX_REPORT_DAYS;
 use acclaim_core::port::{Daily, JobSpec};
 
 use super::words::*;
-use super::{Ending, Stage, compare};
-
-async fn dailies(stage: &Stage, days: u32) {
-    compare::dailies(stage.engine().as_ref(), stage.model(), stage.now(), days).await;
-}
+use super::{Ending, Stage};
 
 /// Transitions and distinct users of today.
 pub async fn sets_unsets_and_users(mut stage: Stage) {
@@ -18,7 +14,7 @@ pub async fn sets_unsets_and_users(mut stage: Stage) {
     stage.set(&edge(LIKES, "1", "POST:1")).await;
     stage.unset(&edge(LIKES, "1", "POST:1")).await;
     stage.unset(&edge(LIKES, "3", "POST:1")).await;
-    let daily = stage.engine().daily(LIKES, None, 1).await.unwrap();
+    let daily = stage.daily(LIKES, None, 1).await;
     let expected = Daily {
         day: START.day(),
         set: 3,
@@ -42,15 +38,8 @@ pub async fn users_are_distinct_across_types(mut stage: Stage) {
             .await;
     }
     let users = |daily: Vec<Daily>| daily[0].users;
-    assert_eq!(
-        users(stage.engine().daily(LIKES, None, 1).await.unwrap()),
-        4
-    );
-    let none = stage
-        .engine()
-        .daily(LIKES, Some(target_type("NONE")), 3)
-        .await
-        .unwrap();
+    assert_eq!(users(stage.daily(LIKES, None, 1).await), 4);
+    let none = stage.daily(LIKES, Some(target_type("NONE")), 3).await;
     assert!(
         none.iter()
             .all(|day| (day.set, day.unset, day.users) == (0, 0, 0))
@@ -62,7 +51,7 @@ pub async fn users_are_distinct_across_types(mut stage: Stage) {
 pub async fn days_without_anything(mut stage: Stage) {
     stage.set(&edge(LIKES, "1", "POST:1")).await;
     stage.advance(5 * DAY);
-    let daily = stage.engine().daily(LIKES, None, 10).await.unwrap();
+    let daily = stage.daily(LIKES, None, 10).await;
     let today = stage.now().day();
     let days: Vec<u32> = daily.iter().map(|day| day.day).collect();
     assert_eq!(days, (0..10).map(|back| today - back).collect::<Vec<_>>());
@@ -78,14 +67,14 @@ pub async fn imports_count_on_their_day(mut stage: Stage) {
         import(like, before_start(n * 29 % 300 * DAY / 5))
     });
     stage.apply(ops.collect()).await;
-    dailies(&stage, MAX_REPORT_DAYS).await;
+    stage.compare_dailies(MAX_REPORT_DAYS).await;
     // The same days again, by the same users and others.
     let ops = (0..100u64).map(|n| {
         let like = edge(LIKES, &(n % 9).to_string(), &format!("POST:x{n}"));
         import(like, before_start(n * 17 % 60 * DAY))
     });
     stage.apply(ops.collect()).await;
-    dailies(&stage, MAX_REPORT_DAYS).await;
+    stage.compare_dailies(MAX_REPORT_DAYS).await;
     stage.finish().await;
 }
 
@@ -102,7 +91,7 @@ pub async fn every_other_day(mut stage: Stage) {
         }
         stage.advance(DAY);
     }
-    dailies(&stage, 60).await;
+    stage.compare_dailies(60).await;
     stage.finish().await;
 }
 
@@ -114,16 +103,12 @@ pub async fn a_year_of_days(mut stage: Stage) {
             .apply(vec![import(like, before_start(day * DAY))])
             .await;
     }
-    dailies(&stage, MAX_REPORT_DAYS).await;
-    let daily = stage
-        .engine()
-        .daily(LIKES, None, MAX_REPORT_DAYS)
-        .await
-        .unwrap();
+    stage.compare_dailies(MAX_REPORT_DAYS).await;
+    let daily = stage.daily(LIKES, None, MAX_REPORT_DAYS).await;
     assert_eq!(daily.last().map(|day| (day.set, day.users)), Some((1, 1)));
     stage.advance(100 * DAY);
     stage.set(&edge(LIKES, "1", "POST:new")).await;
-    dailies(&stage, MAX_REPORT_DAYS).await;
+    stage.compare_dailies(MAX_REPORT_DAYS).await;
     stage.finish().await;
 }
 
@@ -131,7 +116,7 @@ pub async fn a_year_of_days(mut stage: Stage) {
 /// same day is counted once.
 pub async fn an_erased_user_is_counted_once(mut stage: Stage) {
     let users = async |stage: &Stage| {
-        let daily = stage.engine().daily(LIKES, None, 3).await.unwrap();
+        let daily = stage.daily(LIKES, None, 3).await;
         daily.iter().map(|day| day.users).collect::<Vec<_>>()
     };
     for _day in 0..2 {
@@ -151,7 +136,7 @@ pub async fn an_erased_user_is_counted_once(mut stage: Stage) {
         stage.set(&edge(LIKES, "1", "POST:1")).await;
         stage.set(&edge(LIKES, "1", "TRACK:1")).await;
         assert_eq!(users(&stage).await, [2, 1, 1]);
-        dailies(&stage, 10).await;
+        stage.compare_dailies(10).await;
     }
     stage.run_job(JobSpec::EraseUser(id("nobody"))).await;
     stage.finish().await;

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use super::Stage;
 use super::words::*;
-use super::{Stage, compare};
 
 async fn some_edges(stage: &mut Stage) {
     let ops = (0..700u64).map(|n| {
@@ -25,25 +25,20 @@ async fn some_edges(stage: &mut Stage) {
 /// Pages of every size give each edge once, in one order.
 pub async fn pages_are_whole(mut stage: Stage) {
     some_edges(&mut stage).await;
-    let engine = stage.engine();
-    let whole = compare::walk_export(engine.as_ref(), LIKES, 10_000).await;
+    let whole = stage.exported(LIKES, 10_000).await;
     for size in [1, 7, 100] {
-        assert_eq!(
-            compare::walk_export(engine.as_ref(), LIKES, size).await,
-            whole
-        );
+        assert_eq!(stage.exported(LIKES, size).await, whole);
     }
-    drop(engine);
     stage.finish().await;
 }
 
 /// Edges that are no more, and those of other kinds, are not in it.
 pub async fn only_active_edges(mut stage: Stage) {
     some_edges(&mut stage).await;
-    let claps = compare::walk_export(stage.engine().as_ref(), CLAPS, 10).await;
+    let claps = stage.exported(CLAPS, 10).await;
     assert_eq!(claps.len(), 1);
     stage.unset(&edge(CLAPS, "1", "POST:1")).await;
-    let claps = compare::walk_export(stage.engine().as_ref(), CLAPS, 10).await;
+    let claps = stage.exported(CLAPS, 10).await;
     assert!(claps.is_empty());
     stage.finish().await;
 }
@@ -57,7 +52,7 @@ pub async fn an_export_imports_again(mut stage: Stage) {
         )
     });
     stage.apply(ops.collect()).await;
-    let exported = compare::walk_export(stage.engine().as_ref(), LIKES, 25).await;
+    let exported = stage.exported(LIKES, 25).await;
     let again: Vec<_> = exported
         .iter()
         .map(|e| import(e.edge.clone(), e.at))
@@ -80,6 +75,7 @@ pub async fn export_while_writing(mut stage: Stage) {
         .into_iter()
         .map(|e| e.edge)
         .collect();
+    stage.settle().await;
     let (mut seen, mut after, mut turn) = (Vec::new(), None, 0u64);
     loop {
         let part = stage.engine().export(LIKES, after, 40).await.unwrap();

@@ -122,7 +122,7 @@ pub async fn a_text_that_is_given_up(mut stage: Stage) {
     let mut spool = engine.begin_import(ndjson()).await.unwrap();
     spool.write(lines(5).as_bytes()).await.unwrap();
     drop(spool);
-    assert_eq!(engine.job(last + 1).await, None);
+    assert_eq!(engine.job(last + 1).await, Ok(None));
     drop(engine);
     stage.finish().await;
 }
@@ -138,7 +138,7 @@ pub async fn import_jobs_outlive_reopening(mut stage: Stage) {
         stage.imported(&ndjson(), &text, &job);
         stage.compare().await;
         stage.reopen(Ending::Crash).await;
-        assert_eq!(stage.engine().job(job.id).await, Some(job));
+        assert_eq!(stage.engine().job(job.id).await, Ok(Some(job)));
         stage.advance(DAY);
     }
     stage.finish().await;

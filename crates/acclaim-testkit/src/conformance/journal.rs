@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use acclaim_core::Rev;
+use acclaim_core::port::Place;
 
 use super::words::*;
-use super::{Ending, Stage, compare};
+use super::{Ending, Stage};
 
 /// Each transition is one event with the state after it.
 pub async fn events_in_order(mut stage: Stage) {
@@ -19,9 +20,9 @@ pub async fn events_in_order(mut stage: Stage) {
             ))
             .await;
     }
-    let events = compare::journal_from(stage.engine().as_ref(), Rev::ZERO).await;
+    let events = stage.journal_from(Place::START).await;
     assert_eq!(events.len(), 50);
-    assert!(events.windows(2).all(|pair| pair[0].seq < pair[1].seq));
+    assert!(events.windows(2).all(|pair| pair[0].place < pair[1].place));
     stage.finish().await;
 }
 
@@ -31,9 +32,25 @@ pub async fn resuming(mut stage: Stage) {
     stage
         .apply((0..40).map(|n| toggle(like(n))).collect())
         .await;
-    let all = stage.model().journal_after(Rev::ZERO);
-    let places = all.iter().flat_map(|event| [event.seq.0 - 1, event.seq.0]);
-    for after in places.map(Rev) {
+    let all = stage.model().journal_after(Place::START);
+    stage.journal_end().await;
+    let places = all.iter().flat_map(|event| {
+        let Place { seq, partition } = event.place;
+        let before = Rev(seq.0 - 1);
+        let of_partition = |partition| Place { seq, partition };
+        let of_before = |partition| Place {
+            seq: before,
+            partition,
+        };
+        [
+            event.place,
+            of_partition(partition.saturating_sub(1)),
+            of_partition(u16::MAX),
+            of_before(partition),
+            of_before(u16::MAX),
+        ]
+    });
+    for after in places {
         for max in [1, 2, 7, 1_000] {
             let events = stage.engine().journal_after(after, max).await.unwrap();
             let mut expected = stage.model().journal_after(after);
@@ -41,7 +58,7 @@ pub async fn resuming(mut stage: Stage) {
             assert_eq!(events, expected, "after {after}, at most {max}");
         }
     }
-    let end = stage.engine().journal_after(Rev::MAX, 10).await;
+    let end = stage.engine().journal_after(Place::MAX, 10).await;
     assert!(end.unwrap().is_empty());
     stage.finish().await;
 }
@@ -50,7 +67,7 @@ pub async fn resuming(mut stage: Stage) {
 pub async fn the_other_kind_comes_first(mut stage: Stage) {
     stage.set(&edge(LIKES, "1", "POST:1")).await;
     stage.set(&edge(DISLIKES, "1", "POST:1")).await;
-    let events = compare::journal_from(stage.engine().as_ref(), Rev::ZERO).await;
+    let events = stage.journal_from(Place::START).await;
     let told: Vec<_> = events
         .iter()
         .map(|e| (e.edge.kind, e.active, e.count))
@@ -66,11 +83,11 @@ pub async fn the_other_kind_comes_first(mut stage: Stage) {
 pub async fn unchanged_is_silent(mut stage: Stage) {
     let like = edge(LIKES, "1", "POST:1");
     stage.set(&like).await;
-    let end = stage.engine().journal_end();
+    let end = stage.journal_end().await;
     stage.set(&like).await;
     stage.unset(&edge(LIKES, "2", "POST:1")).await;
     stage.apply(vec![import(like, stage.now())]).await;
-    assert_eq!(stage.engine().journal_end(), end);
+    assert_eq!(stage.journal_end().await, end);
     stage.finish().await;
 }
 
@@ -80,8 +97,8 @@ pub async fn an_import_keeps_its_rev(mut stage: Stage) {
     stage
         .apply(vec![import(edge(LIKES, "1", "POST:1"), at)])
         .await;
-    let events = compare::journal_from(stage.engine().as_ref(), Rev::ZERO).await;
-    assert_eq!((events[0].seq, events[0].rev), (stage.now(), at));
+    let events = stage.journal_from(Place::START).await;
+    assert_eq!((events[0].place.seq, events[0].rev), (stage.now(), at));
     stage.finish().await;
 }
 
@@ -90,15 +107,14 @@ pub async fn passing(mut stage: Stage) {
     stage.set(&edge(LIKES, "1", "POST:1")).await;
     let limit = Duration::from_secs(20);
     let engine = stage.engine();
-    let past = engine.journal_passes(Rev::ZERO);
-    tokio::time::timeout(limit, past)
-        .await
-        .expect("an event is there");
-    let end = engine.journal_end();
+    let past = engine.journal_passes(Place::START);
+    let past = tokio::time::timeout(limit, past).await;
+    assert!(past.expect("an event is there"));
+    let end = stage.journal_end().await;
     let waiter = engine.clone();
     let waiting = tokio::spawn(async move {
-        waiter.journal_passes(end).await;
-        waiter.journal_end()
+        let passed = waiter.journal_passes(end).await;
+        (passed, waiter.journal_end().await)
     });
     // Nothing changes: the wait goes on.
     stage.set(&edge(LIKES, "1", "POST:1")).await;
@@ -108,7 +124,8 @@ pub async fn passing(mut stage: Stage) {
     let ended = tokio::time::timeout(limit, waiting)
         .await
         .expect("an event has come");
-    assert!(ended.unwrap() > end);
+    assert_eq!(ended.unwrap(), (true, Ok(stage.journal_end().await)));
+    assert!(stage.journal_end().await > end);
     drop(engine);
     stage.finish().await;
 }
@@ -121,7 +138,7 @@ pub async fn the_fold_is_the_state(mut stage: Stage) {
         stage.toggle(&like).await;
     }
     let (mut edges, mut counts) = (BTreeMap::new(), BTreeMap::<_, u64>::new());
-    for event in compare::journal_from(stage.engine().as_ref(), Rev::ZERO).await {
+    for event in stage.journal_from(Place::START).await {
         let count = counts.entry(event.edge.target_key()).or_default();
         *count = if event.active { *count + 1 } else { *count - 1 };
         assert_eq!(*count, event.count, "{event:?}");
@@ -142,12 +159,12 @@ pub async fn the_fold_is_the_state(mut stage: Stage) {
 /// The journal goes on after a stop and a crash, with nothing twice and nothing missing.
 pub async fn journal_outlives_reopening(mut stage: Stage) {
     for ending in [Ending::Crash, Ending::Clean, Ending::Crash] {
-        let end = stage.engine().journal_end();
+        let end = stage.journal_end().await;
         for n in 0..30 {
             stage.toggle(&edge(LIKES, &n.to_string(), "POST:1")).await;
         }
         stage.reopen(ending).await;
-        let events = compare::journal_from(stage.engine().as_ref(), end).await;
+        let events = stage.journal_from(end).await;
         assert_eq!(events, stage.model().journal_after(end));
     }
     stage.finish().await;

@@ -9,6 +9,7 @@
 
 use std::sync::Arc;
 
+use acclaim_core::model::Partitions;
 use acclaim_core::{Engine, Kinds};
 use async_trait::async_trait;
 
@@ -57,7 +58,18 @@ pub trait Harness: Send + Sync + 'static {
         Self: Sized;
 
     /// The engine that is open now. The suite keeps no clone of it across [`Harness::reopen`].
+    /// Where several nodes serve one store, each call may give another of them.
     fn engine(&self) -> Arc<dyn Engine>;
+
+    /// Into which partitions the engine cuts its store. The model is cut alike, since each
+    /// partition gives revs of its own.
+    fn partitions(&self) -> Partitions {
+        Partitions::one()
+    }
+
+    /// Returns once everything that was acknowledged is in all that follows from it: rankings,
+    /// days, exports. An engine that writes it all at once has nothing to wait for.
+    async fn settle(&self) {}
 
     /// Ends the engine and opens it again with the same kinds, clock and data. `false` says that
     /// this sort of engine cannot; the case then goes on with the one it has.

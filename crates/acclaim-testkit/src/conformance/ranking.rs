@@ -6,16 +6,15 @@ use acclaim_core::port::Ranked;
 use acclaim_core::pulse::Window;
 
 use super::words::*;
-use super::{Ending, Stage, compare};
+use super::{Ending, Stage};
 
 fn like(user: u64, post: u64) -> acclaim_core::EdgeKey {
     edge(LIKES, &user.to_string(), &format!("POST:{post}"))
 }
 
 async fn ranked(stage: &Stage, window: Window, size: usize) -> Vec<Ranked> {
-    let engine = stage.engine();
-    let ranked = engine.ranking(LIKES, target_type("POST"), window, size);
-    ranked.await.unwrap()
+    let of = target_type("POST");
+    stage.ranking(LIKES, of, window, size).await
 }
 
 async fn scores(stage: &Stage, window: Window) -> Vec<(String, i64)> {
@@ -24,11 +23,6 @@ async fn scores(stage: &Stage, window: Window) -> Vec<(String, i64)> {
         .into_iter()
         .map(|line| (line.id.to_string(), line.score))
         .collect()
-}
-
-/// Compares every ranking at a time that nothing is written at.
-async fn compare_now(stage: &Stage) {
-    compare::rankings(stage.engine().as_ref(), stage.model(), stage.now()).await;
 }
 
 /// Sets less unsets, with the count beside it.
@@ -77,7 +71,7 @@ pub async fn windows_move_on(mut stage: Stage) {
     // Nothing is written from here on; steps that meet every border of a window.
     for step in [MINUTE; 70] {
         stage.advance(step);
-        compare_now(&stage).await;
+        stage.compare_rankings().await;
     }
     for step in [HOUR; 30]
         .into_iter()
@@ -85,7 +79,7 @@ pub async fn windows_move_on(mut stage: Stage) {
         .chain([DAY; 26])
     {
         stage.advance(step);
-        compare_now(&stage).await;
+        stage.compare_rankings().await;
     }
     assert!(scores(&stage, Window::Month).await.is_empty());
     assert_eq!(scores(&stage, Window::All).await.len(), 6);
@@ -106,7 +100,7 @@ pub async fn unsets_leave_the_window(mut stage: Stage) {
     assert!(scores(&stage, Window::Hour).await.is_empty());
     for _ in 0..75 {
         stage.advance(MINUTE);
-        compare_now(&stage).await;
+        stage.compare_rankings().await;
         if stage.now().0 % (5 * MINUTE) < MINUTE {
             // Others go on, so that what is kept about the best is kept up too.
             stage.toggle(&like(stage.now().0 % 7, 2)).await;
@@ -114,7 +108,7 @@ pub async fn unsets_leave_the_window(mut stage: Stage) {
     }
     for step in [5 * HOUR; 12] {
         stage.advance(step);
-        compare_now(&stage).await;
+        stage.compare_rankings().await;
     }
     stage.finish().await;
 }
@@ -162,7 +156,7 @@ pub async fn imports_count_where_they_were(mut stage: Stage) {
     stage.apply(ops.collect()).await;
     for step in [0, 30 * MINUTE, 2 * HOUR, DAY, 6 * DAY, 20 * DAY] {
         stage.advance(step);
-        compare_now(&stage).await;
+        stage.compare_rankings().await;
     }
     stage.finish().await;
 }
@@ -181,10 +175,8 @@ pub async fn kinds_and_types_apart(mut stage: Stage) {
             .await;
     }
     let none = target_type("NONE");
-    let engine = stage.engine();
-    let none = engine.ranking(LIKES, none, Window::All, 10).await;
-    drop(engine);
-    assert!(none.unwrap().is_empty());
+    let none = stage.ranking(LIKES, none, Window::All, 10).await;
+    assert!(none.is_empty());
     stage.finish().await;
 }
 
@@ -204,9 +196,9 @@ pub async fn over_a_thousand_targets(mut stage: Stage) {
     stage
         .apply_all((0..1_300).step_by(3).map(|n| set(like(9, n))).collect())
         .await;
-    compare_now(&stage).await;
+    stage.compare_rankings().await;
     stage.advance(30 * MINUTE);
-    compare_now(&stage).await;
+    stage.compare_rankings().await;
     stage.finish().await;
 }
 
@@ -216,7 +208,7 @@ pub async fn overtaking(mut stage: Stage) {
         stage.toggle(&like(turn * 13 % 17, turn * turn % 9)).await;
         if turn % 40 == 0 {
             stage.advance(23 * MINUTE);
-            compare_now(&stage).await;
+            stage.compare_rankings().await;
         }
     }
     stage.finish().await;
@@ -232,7 +224,7 @@ pub async fn ranking_outlives_reopening(mut stage: Stage) {
         stage.apply(ops.collect()).await;
         stage.reopen(ending).await;
         stage.advance([50 * MINUTE, 20 * HOUR, 6 * DAY][round]);
-        compare_now(&stage).await;
+        stage.compare_rankings().await;
     }
     stage.set_clock(Rev(stage.now().0 + 25 * DAY));
     stage.finish().await;

@@ -191,8 +191,10 @@ pub async fn known_users(mut stage: Stage) {
 pub async fn known_looks_at_the_newest_thousand(mut stage: Stage) {
     let limit = MAX_KNOWN_FOLLOWED as u64;
     let target = target_key(LIKES, "POST:1");
+    // By itself, since within one write no order across targets is promised.
+    stage.set(&follow(1, 2)).await;
     stage
-        .apply_all((2..limit + 2).map(|n| set(follow(1, n))).collect())
+        .apply_all((3..limit + 2).map(|n| set(follow(1, n))).collect())
         .await;
     let likers = (2..limit + 100).step_by(50);
     let likes = likers.map(|n| set(edge(LIKES, &n.to_string(), "POST:1")));

@@ -3,9 +3,13 @@
 use std::sync::Arc;
 
 use acclaim_core::model::Model;
-use acclaim_core::port::{Clock, Idempotency, ImportSpec, Job, JobId, JobSpec, JobState, Write};
+use acclaim_core::port::{
+    Clock, Daily, Event, ExportedEdge, Idempotency, ImportSpec, Job, JobId, JobSpec, JobState,
+    Place, Ranked, Write,
+};
+use acclaim_core::pulse::Window;
 use acclaim_core::transfer::{Decoded, Decoder, Summary};
-use acclaim_core::{EdgeKey, Engine, Op, Rev, Transition, WriteError};
+use acclaim_core::{EdgeKey, Engine, KindId, Op, Rev, TargetType, Transition, WriteError};
 
 use super::compare::{self, Compare};
 use super::words::{START, kinds, set, toggle, unset};
@@ -28,10 +32,11 @@ impl Stage {
     pub async fn open<H: Harness>() -> Self {
         let clock = ManualClock::at(START);
         let harness = H::open(kinds(), clock.clone()).await;
+        let model = Model::partitioned(kinds(), harness.partitions());
         Self {
             harness: Box::new(harness),
             clock,
-            model: Model::new(kinds()),
+            model,
             compare: Compare::default(),
         }
     }
@@ -161,13 +166,79 @@ impl Stage {
         self.harness.reopen(ending).await;
     }
 
+    /// Returns once all that follows from what was acknowledged can be read.
+    pub async fn settle(&self) {
+        self.harness.settle().await;
+    }
+
+    /// Where the journal ends, which seals it, in the model too.
+    ///
+    /// # Panics
+    /// When the model's journal ends elsewhere.
+    pub async fn journal_end(&mut self) -> Place {
+        let end = self.model.seal();
+        assert_eq!(self.engine().journal_end().await, Ok(end));
+        end
+    }
+
+    /// The events after a place, as the engine tells them.
+    ///
+    /// # Panics
+    /// When the journal cannot be read.
+    pub async fn journal_from(&mut self, after: Place) -> Vec<Event> {
+        self.journal_end().await;
+        compare::journal_from(self.engine().as_ref(), after).await
+    }
+
+    /// A ranking, once it has settled.
+    ///
+    /// # Panics
+    /// When it cannot be read.
+    pub async fn ranking(
+        &self,
+        kind: KindId,
+        target_type: TargetType,
+        window: Window,
+        size: usize,
+    ) -> Vec<Ranked> {
+        self.settle().await;
+        let engine = self.engine();
+        let ranked = engine.ranking(kind, target_type, window, size).await;
+        ranked.expect("a ranking is answered")
+    }
+
+    /// The numbers of days, once they have settled.
+    ///
+    /// # Panics
+    /// When they cannot be read.
+    pub async fn daily(
+        &self,
+        kind: KindId,
+        target_type: Option<TargetType>,
+        days: u32,
+    ) -> Vec<Daily> {
+        self.settle().await;
+        let daily = self.engine().daily(kind, target_type, days).await;
+        daily.expect("a report is answered")
+    }
+
+    /// Starts a job. The journal is sealed before, so that all that the job does comes after its
+    /// end of now.
+    ///
+    /// # Panics
+    /// When the job cannot be started.
+    pub async fn start_job(&mut self, spec: JobSpec) -> JobId {
+        self.journal_end().await;
+        let job = self.engine().start_job(spec).await;
+        job.expect("a job can be started")
+    }
+
     /// Starts a job, waits for its end, and takes over what it changed from the journal.
     ///
     /// # Panics
     /// When the job cannot be started, fails, or changes what the model cannot follow.
     pub async fn run_job(&mut self, spec: JobSpec) -> Job {
-        let job = self.engine().start_job(spec.clone()).await;
-        let job = job.expect("a job can be started");
+        let job = self.start_job(spec.clone()).await;
         let job = self.job_ended(job).await;
         assert_eq!(job.state, JobState::Done, "{job:?}");
         self.follow_erasure(&spec).await;
@@ -238,7 +309,8 @@ impl Stage {
     pub async fn job_ended(&self, id: JobId) -> Job {
         let ended = async {
             loop {
-                let job = self.engine().job(id).await.expect("a started job is known");
+                let job = self.engine().job(id).await.expect("jobs can be read");
+                let job = job.expect("a started job is known");
                 if matches!(job.state, JobState::Done | JobState::Failed) {
                     return job;
                 }
@@ -257,28 +329,50 @@ impl Stage {
     /// # Panics
     /// When an event is no unset, or another than the model's.
     async fn follow_journal(&mut self) {
-        let after = self.model.journal_end();
-        let events = compare::journal_from(self.engine().as_ref(), after).await;
+        let mut before = self.model.journal_end();
+        let events = compare::journal_from(self.engine().as_ref(), before).await;
         for event in events {
-            let before = self.model.journal_end();
-            self.model.apply(&unset(event.edge.clone()), event.seq);
+            let place = event.place;
+            self.model.apply(&unset(event.edge.clone()), place.seq);
             assert_eq!(self.model.journal_after(before), [event], "an erasure");
+            before = place;
         }
+        self.journal_end().await;
         // What is erased leaves no trace that has to be compared: an edge that was unset already
         // goes without an event.
         self.compare.forgets = true;
     }
 
     /// Compares all that can be read.
-    pub async fn compare(&self) {
+    pub async fn compare(&mut self) {
         let engine = self.engine();
-        self.compare
-            .everything(engine.as_ref(), &self.model, self.now())
-            .await;
+        // Not settled yet: everybody reads what they wrote.
+        self.compare.decided(engine.as_ref(), &self.model).await;
+        self.settle().await;
+        compare::projected(engine.as_ref(), &self.model, self.now()).await;
+        compare::journal(engine.as_ref(), &mut self.model).await;
+    }
+
+    /// Compares every ranking.
+    pub async fn compare_rankings(&self) {
+        self.settle().await;
+        compare::rankings(self.engine().as_ref(), &self.model, self.now()).await;
+    }
+
+    /// Compares every report of the last `days`.
+    pub async fn compare_dailies(&self, days: u32) {
+        self.settle().await;
+        compare::dailies(self.engine().as_ref(), &self.model, self.now(), days).await;
+    }
+
+    /// Every active edge of a kind, in pages of `size`, once they have settled.
+    pub async fn exported(&self, kind: KindId, size: usize) -> Vec<ExportedEdge> {
+        self.settle().await;
+        compare::walk_export(self.engine().as_ref(), kind, size).await
     }
 
     /// Ends a case: everything is as in the model, and the engine finds nothing wrong in itself.
-    pub async fn finish(self) {
+    pub async fn finish(mut self) {
         self.compare().await;
         compare::check_is_clean(self.engine().as_ref()).await;
     }

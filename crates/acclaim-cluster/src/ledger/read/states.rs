@@ -72,7 +72,7 @@ impl Ledger {
     }
 }
 
-pub(super) fn target_row(target: &TargetRef) -> TargetRow {
+pub(in crate::ledger) fn target_row(target: &TargetRef) -> TargetRow {
     TargetRow {
         kind: target.kind,
         target_type: target.target_type,

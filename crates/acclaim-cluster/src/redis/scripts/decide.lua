@@ -13,9 +13,10 @@
 --   x  followed by the names of the targets under the kinds that a set of this one unsets
 --   i  followed by field, shelf and request of the answer to keep
 --   o  followed by the origin of the event
+--   c  this op belongs to the same write as the one before
 -- Answers, one an op: [R]<changed><active> <count> <rev>, T<target> and B<target> <generation>
--- <bucket> for what is cold, M for a field kept for another request. No answers: the partition is
--- cold.
+-- <bucket> for what is cold, M for a field kept for another request, W for an op that waits for an
+-- earlier one of its write: a write is decided in its order. No answers: the partition is cold.
 
 local call, format, sub, floor = redis.call, string.format, string.sub, math.floor
 local tag = KEYS[1]
@@ -35,8 +36,13 @@ local LIST_FROM_ENTRIES = 800
 
 -- One plain op on a small target, the commonest call of all, is decided and written here by the
 -- same rule, without what the others need. Everything else falls through.
-if #ARGV == 4 and #ARGV[4] == 1 then
-  local name, user, code = ARGV[2], ARGV[3], ARGV[4]
+local code, origin = ARGV[4], nil
+local is_plain = #ARGV == 4 and #code == 1
+if #ARGV == 5 and sub(code, 2) == 'o' then
+  is_plain, code, origin = true, sub(code, 1, 1), ARGV[5]
+end
+if is_plain then
+  local name, user = ARGV[2], ARGV[3]
   local key = tag .. ':t:' .. name
   local found = call('HMGET', key, '#c', '#n', '#b', user)
   local entry = found[4] and tonumber(found[4]) or 0
@@ -60,7 +66,9 @@ if #ARGV == 4 and #ARGV[4] == 1 then
       call('HSET', key, '#r', seq, '#c', count, user, value)
     end
     call('PERSIST', key)
-    call('XADD', tag .. ':j', seq .. '-0', 'e', name .. ' ' .. user .. sign .. count)
+    local event = name .. ' ' .. user .. sign .. count
+    if origin then event = event .. ' ' .. origin end
+    call('XADD', tag .. ':j', seq .. '-0', 'e', event)
     call('SET', tag .. ':l', seq)
     return { answer .. count .. ' ' .. seq }
   end
@@ -241,15 +249,18 @@ end
 
 local answers = {}
 local at, n, given = 2, 0, #ARGV
+-- Whether an earlier op of the same write waits for what is cold.
+local waits = false
 local DAY_MICROS = 86400000000
 while at < given do
   local name, user, code = ARGV[at], ARGV[at + 1], ARGV[at + 2]
   at = at + 3
-  local import, excludes, origin, field, shelf, request, answer
+  local import, excludes, origin, field, shelf, request, continues, answer
   if #code > 1 then
     for i = 2, #code do
       local flag = sub(code, i, i)
-      if flag == 'a' then import = ARGV[at]
+      if flag == 'c' then continues, at = true, at - 1
+      elseif flag == 'a' then import = ARGV[at]
       elseif flag == 'x' then excludes = ARGV[at]
       elseif flag == 'o' then origin = ARGV[at]
       else
@@ -260,6 +271,7 @@ while at < given do
     end
     code = sub(code, 1, 1)
   end
+  if not continues then waits = false end
   if field then
     -- The answer kept for this op, if any.
     kept = kept or {}
@@ -275,9 +287,19 @@ while at < given do
     end
   end
   if not answer then
-    answer = decide(name, user, code, import, excludes, origin)
+    if not waits then
+      answer = decide(name, user, code, import, excludes, origin)
+    else
+      answer = held[name .. ' ' .. user]
+      if not answer then
+        -- What it needs is loaded meanwhile.
+        local entry, what = look(name, user)
+        answer = entry and 'W' or what
+      end
+    end
     local mark = sub(answer, 1, 1)
-    if mark == 'T' or mark == 'B' then
+    if mark == 'T' or mark == 'B' or mark == 'W' then
+      waits = true
       held = held or {}
       held[name .. ' ' .. user] = answer
       for other in string.gmatch(excludes or '', '%S+') do

@@ -354,7 +354,7 @@ async fn a_recovery_of_a_kind_says_how_far_it_is() {
     let written = engine.jobs.write_down(What::Recover { kind: likes }, 0);
     let id = written.await.unwrap();
     let stands = async || {
-        let job = engine.job(id).await.unwrap();
+        let job = engine.job(id).await.unwrap().unwrap();
         (job.state, job.done, job.total)
     };
     assert_eq!(stands().await, (JobState::Queued, 0, 0));

@@ -5,6 +5,7 @@ use std::io;
 use std::ops::ControlFlow;
 use std::os::unix::fs::FileExt;
 
+use acclaim_core::port::Place;
 use acclaim_core::{JournalError, Rev};
 
 use super::super::codec::Reader;
@@ -51,11 +52,7 @@ impl LogReader {
             return Ok(Vec::new());
         };
         if after.0 < oldest.name.after_seq {
-            let oldest = oldest.name.after_seq;
-            return Err(JournalError::Trimmed {
-                asked: after.0,
-                oldest,
-            });
+            return Err(trimmed(after, oldest.name.after_seq));
         }
         let first = segments.partition_point(|segment| segment.name.after_seq <= after.0) - 1;
         let place = |segment: &SegmentInfo| {
@@ -66,6 +63,13 @@ impl LogReader {
             )
         };
         Ok(segments[first..].iter().map(place).collect())
+    }
+}
+
+fn trimmed(after: Rev, oldest: u64) -> JournalError {
+    JournalError::Trimmed {
+        asked: Place::unpartitioned(after),
+        oldest: Place::unpartitioned(Rev(oldest)),
     }
 }
 
@@ -80,10 +84,7 @@ fn read_segment(
     let file = match File::open(&segment.path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return Err(JournalError::Trimmed {
-                asked: after.0,
-                oldest: segment.name.after_seq + 1,
-            });
+            return Err(trimmed(after, segment.name.after_seq + 1));
         }
         Err(error) => return Err(store(error)),
     };

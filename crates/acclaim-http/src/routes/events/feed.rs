@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use acclaim_core::port::Event;
+use acclaim_core::port::{Event, Place};
 use acclaim_core::service::EventFilter;
-use acclaim_core::{Id, JournalError, Rev};
+use acclaim_core::{Id, JournalError};
 use bytes::Bytes;
 use serde::Serialize;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
@@ -25,7 +25,7 @@ const RETRY_MILLIS: u32 = 2_000;
 pub(super) fn open(
     app: Shared,
     filter: EventFilter,
-    from: Rev,
+    from: Place,
     place: OwnedSemaphorePermit,
 ) -> EventStream {
     let (pieces, queue) = mpsc::channel(QUEUED_PIECES);
@@ -52,7 +52,7 @@ struct Feed {
     app: Shared,
     filter: EventFilter,
     /// The place up to which the subscriber has everything that it wants.
-    at: Rev,
+    at: Place,
     pieces: mpsc::Sender<Bytes>,
     keep_alive: Duration,
     stopping: watch::Receiver<bool>,
@@ -77,12 +77,12 @@ enum Reason {
 #[serde(rename_all = "camelCase")]
 struct End {
     reason: Reason,
-    #[serde(serialize_with = "number_as_text")]
-    last_event_id: Rev,
+    #[serde(serialize_with = "place_as_text")]
+    last_event_id: Place,
 }
 
-fn number_as_text<S: serde::Serializer>(rev: &Rev, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(rev)
+fn place_as_text<S: serde::Serializer>(place: &Place, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(place)
 }
 
 impl End {
@@ -154,7 +154,7 @@ impl Feed {
 
     fn move_to(&mut self, events: &[Event]) {
         if let Some(event) = events.last() {
-            self.at = event.seq;
+            self.at = event.place;
         }
     }
 
@@ -170,8 +170,8 @@ impl Feed {
         let events = engine.journal_after(self.at, EVENTS_A_PIECE).await;
         events.map_err(|error| match error {
             JournalError::Trimmed { .. } => self.end(Reason::Trimmed),
-            JournalError::Store(error) => {
-                tracing::error!(error, "the journal could not be read for a subscriber");
+            error => {
+                tracing::error!(%error, "the journal could not be read for a subscriber");
                 self.end(Reason::Failed)
             }
         })
@@ -182,9 +182,8 @@ impl Feed {
         let engine = std::sync::Arc::clone(self.app.service.engine());
         let mut stopping = self.stopping.clone();
         tokio::select! {
-            () = engine.journal_passes(self.at) => {
-                // An engine that stops returns as well, and has nothing new.
-                if engine.journal_end() <= self.at {
+            passed = engine.journal_passes(self.at) => {
+                if !passed {
                     return Err(Some(self.end(Reason::Stopping)));
                 }
             }
@@ -229,7 +228,7 @@ impl Feed {
                 rev: event.rev.0,
             };
             text.extend_from_slice(
-                format!("event: transition\nid: {}\ndata: ", event.seq).as_bytes(),
+                format!("event: transition\nid: {}\ndata: ", event.place).as_bytes(),
             );
             // Words and numbers always serialize.
             let _ = serde_json::to_writer(&mut text, &told);

@@ -9,8 +9,9 @@
 mod feed;
 mod stream;
 
+use acclaim_core::port::{BadPlace, Place};
 use acclaim_core::service::EventFilter;
-use acclaim_core::{Id, Rev, Target, TargetType};
+use acclaim_core::{Id, Target, TargetType};
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -38,8 +39,8 @@ pub(crate) struct EventsQuery {
     #[param(rename = "userId", value_type = Option<String>)]
     user_id: Option<Id>,
     /// The id of the last event seen; the header `Last-Event-ID` goes before it.
-    #[param(rename = "lastEventId", value_type = Option<u64>)]
-    last_event_id: Option<u64>,
+    #[param(rename = "lastEventId", value_type = Option<String>, example = "1795132800000000")]
+    last_event_id: Option<Place>,
 }
 
 impl FromQuery for EventsQuery {
@@ -49,7 +50,7 @@ impl FromQuery for EventsQuery {
             kinds: params.text("kinds")?.map(String::from),
             targets: targets.as_deref().map_or(Ok(Vec::new()), read_targets)?,
             user_id: params.optional_id("userId")?,
-            last_event_id: params.number("lastEventId")?,
+            last_event_id: params.value("lastEventId")?,
         })
     }
 }
@@ -95,19 +96,16 @@ fn filter(app: &Shared, query: EventsQuery) -> Result<EventFilter, Problem> {
     Ok(filter)
 }
 
-/// Where to begin: after the event of the header, else of the query, else with what comes next.
-fn start(app: &Shared, headers: &HeaderMap, query: Option<u64>) -> Result<Rev, Problem> {
+/// The last event seen: that of the header, else of the query.
+fn last_seen(headers: &HeaderMap, query: Option<Place>) -> Result<Option<Place>, Problem> {
     let Some(value) = headers.get("last-event-id") else {
-        return Ok(query.map_or_else(|| app.service.engine().journal_end(), Rev));
+        return Ok(query);
     };
-    let number = value
-        .to_str()
-        .ok()
-        .and_then(|text| text.trim().parse().ok());
-    number.map(Rev).ok_or_else(|| {
-        let detail = format!("{value:?} is not the id of an event; it is a whole number");
-        Problem::field("Last-Event-ID", detail)
-    })
+    let text = String::from_utf8_lossy(value.as_bytes());
+    let place = text.trim().parse();
+    place
+        .map(Some)
+        .map_err(|error: BadPlace| Problem::field("Last-Event-ID", error.to_string()))
 }
 
 /// Transitions as they happen, as server-sent events.
@@ -122,7 +120,7 @@ fn start(app: &Shared, headers: &HeaderMap, query: Option<u64>) -> Result<Rev, P
     tag = "events",
     params(
         EventsQuery,
-        ("Last-Event-ID" = Option<u64>, Header),
+        ("Last-Event-ID" = Option<String>, Header),
     ),
     responses(
         (status = 200, description = "The answer", body = String, content_type = "text/event-stream"),
@@ -134,7 +132,7 @@ pub(crate) async fn subscribe(
     headers: HeaderMap,
     Query(query): Query<EventsQuery>,
 ) -> Answer {
-    let from = start(&app, &headers, query.last_event_id)?;
+    let last_seen = last_seen(&headers, query.last_event_id)?;
     let filter = filter(&app, query)?;
     let Ok(place) = std::sync::Arc::clone(&app.subscribers).try_acquire_owned() else {
         let detail = format!(
@@ -143,7 +141,9 @@ pub(crate) async fn subscribe(
         );
         return Err(Problem::overloaded(detail));
     };
-    let end = app.service.engine().journal_end();
+    let end = app.service.engine().journal_end().await?;
+    // Without one, with what comes next.
+    let from = last_seen.unwrap_or(end);
     if from > end {
         let detail = format!(
             "event {from} is not of this journal, which ends at {end}. Read the lists anew and subscribe without Last-Event-ID"

@@ -6,8 +6,8 @@ use acclaim_core::cursor::CursorKey;
 use acclaim_core::error::{JobError, JournalError, ReadError, WriteError};
 use acclaim_core::port::{
     Admin, Applied, AuditEntry, CheckReport, Count, Daily, Event, ExportedEdge, Health, ImportSpec,
-    Job, JobId, JobSpec, Journal, Known, Listing, Ranked, Reads, Recovered, Relationship, Spool,
-    Status, UserNumbers, Write, Writes,
+    Job, JobId, JobSpec, Journal, Known, Listing, Place, Ranked, Reads, Recovered, Relationship,
+    Spool, Status, UserNumbers, Write, Writes,
 };
 use acclaim_core::pulse::Window;
 use acclaim_core::{
@@ -26,8 +26,8 @@ pub enum Fault {
     None,
     /// Writes fail with this.
     Write(WriteError),
-    /// Reads fail.
-    Read,
+    /// Reads fail with this.
+    Read(ReadError),
     /// Writes wait until the fault is another.
     Hang,
     /// Writes panic.
@@ -73,7 +73,7 @@ impl FaultyEngine {
 
     fn read(&self) -> Result<(), ReadError> {
         match &*self.fault.borrow() {
-            Fault::Read => Err(ReadError::Store("secret/path is broken".to_owned())),
+            Fault::Read(error) => Err(error.clone()),
             _ => Ok(()),
         }
     }
@@ -217,26 +217,26 @@ impl Reads for FaultyEngine {
 
 #[async_trait]
 impl Journal for FaultyEngine {
-    fn journal_end(&self) -> Rev {
-        self.model.journal_end()
+    async fn journal_end(&self) -> Result<Place, JournalError> {
+        self.model.journal_end().await
     }
 
     async fn journal_after(
         &self,
-        after: Rev,
+        after: Place,
         max_events: usize,
     ) -> Result<Vec<Event>, JournalError> {
         if matches!(&*self.fault.borrow(), Fault::Trimmed) {
             return Err(JournalError::Trimmed {
-                asked: after.0,
-                oldest: 77,
+                asked: after,
+                oldest: Place::unpartitioned(Rev(77)),
             });
         }
         self.model.journal_after(after, max_events).await
     }
 
-    async fn journal_passes(&self, after: Rev) {
-        self.model.journal_passes(after).await;
+    async fn journal_passes(&self, after: Place) -> bool {
+        self.model.journal_passes(after).await
     }
 }
 
@@ -278,7 +278,8 @@ impl Admin for FaultyEngine {
         }
     }
 
-    async fn job(&self, id: JobId) -> Option<Job> {
+    async fn job(&self, id: JobId) -> Result<Option<Job>, ReadError> {
+        self.read()?;
         self.model.job(id).await
     }
 

@@ -2,6 +2,15 @@
 //!
 //! Slow on purpose and obvious on purpose. Random histories run against it and an engine at once;
 //! where they differ, the engine is wrong.
+//!
+//! Like an engine it may have several partitions, each with revs of its own; [`Model::seal`] does
+//! what an engine does when its journal is read.
+
+mod partitions;
+#[cfg(test)]
+mod tests;
+
+pub use partitions::Partitions;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,7 +20,8 @@ use crate::kind::{KindId, Kinds};
 use crate::limits;
 use crate::page::{Entry, Page, Position, Start};
 use crate::port::{
-    Count, Daily, Event, ExportedEdge, Known, Listing, Ranked, Relationship, Status, UserNumbers,
+    Count, Daily, Event, ExportedEdge, Known, Listing, Place, Ranked, Relationship, Status,
+    UserNumbers,
 };
 use crate::pulse::Window;
 use crate::rev::Rev;
@@ -22,19 +32,33 @@ use crate::target::{Target, TargetKey, TargetType, UserKey};
 pub struct Model {
     kinds: Kinds,
     edges: BTreeMap<EdgeKey, EdgeState>,
+    partitions: Partitions,
+    /// The last seq that each partition gave, or was lifted to.
+    last: Vec<Rev>,
+    /// In the order in which they were decided, which is not that of their places.
     journal: Vec<Event>,
-    /// Users who were forgotten, and up to which place of the journal.
-    forgotten: Vec<(Id, Rev)>,
+    newest: Place,
+    /// Users who were forgotten, and how many events there were by then.
+    forgotten: Vec<(Id, usize)>,
 }
 
 impl Model {
-    /// An empty model.
+    /// An empty model of one partition.
     #[must_use]
     pub fn new(kinds: Kinds) -> Self {
+        Self::partitioned(kinds, Partitions::one())
+    }
+
+    /// An empty model.
+    #[must_use]
+    pub fn partitioned(kinds: Kinds, partitions: Partitions) -> Self {
         Self {
             kinds,
             edges: BTreeMap::new(),
+            last: vec![Rev::ZERO; usize::from(partitions.count())],
+            partitions,
             journal: Vec::new(),
+            newest: Place::START,
             forgotten: Vec::new(),
         }
     }
@@ -54,14 +78,20 @@ impl Model {
             .iter()
             .map(|kind| (*kind, self.edge(&op.edge.under(*kind))))
             .collect();
-        let changes = edge::decide(op, state, &excluded, self.journal_end(), now);
+        let partition = self.partitions.of(&op.edge.target);
+        let last = self.last[usize::from(partition)];
+        let changes = edge::decide(op, state, &excluded, last, now);
         for change in &changes {
+            let seq = change.seq;
+            let place = Place { seq, partition };
+            self.last[usize::from(partition)] = seq;
+            self.newest = self.newest.max(place);
             let edge = op.edge.under(change.kind);
             self.edges.insert(edge.clone(), change.after);
             let count = self.count(&edge.target_key()).count;
             let EdgeState { active, rev } = change.after;
             self.journal.push(Event {
-                seq: change.seq,
+                place,
                 edge,
                 active,
                 rev,
@@ -81,13 +111,13 @@ impl Model {
     /// Forgets what a user did so far, as the end of their erasure: they are no longer among the
     /// users of any day, and count anew when they come back.
     pub fn forget_user(&mut self, user: &Id) {
-        self.forgotten.push((user.clone(), self.journal_end()));
+        self.forgotten.push((user.clone(), self.journal.len()));
     }
 
-    fn is_forgotten(&self, event: &Event) -> bool {
+    fn is_forgotten(&self, number: usize, event: &Event) -> bool {
         let forgotten = self.forgotten.iter();
         let mut of_user = forgotten.filter(|(user, _)| *user == event.edge.user);
-        of_user.any(|(_, until)| event.seq <= *until)
+        of_user.any(|(_, until)| number < *until)
     }
 
     /// The state of an edge.
@@ -96,20 +126,37 @@ impl Model {
         self.edges.get(edge).copied().unwrap_or_default()
     }
 
-    /// The place of the last event.
-    #[must_use]
-    pub fn journal_end(&self) -> Rev {
-        self.journal.last().map_or(Rev::ZERO, |event| event.seq)
+    /// Lifts every partition to the highest seq that any of them gave, so that every later event
+    /// stands behind all that there are. Gives [`Model::journal_end`].
+    pub fn seal(&mut self) -> Place {
+        let end = self.journal_end();
+        self.last.fill(end.seq);
+        end
     }
 
-    /// The events after a place.
+    /// The end of the journal: the highest seq that was given, in the last partition. Later
+    /// events stand behind it only once it is sealed.
     #[must_use]
-    pub fn journal_after(&self, after: Rev) -> Vec<Event> {
-        self.journal
-            .iter()
-            .filter(|event| event.seq > after)
-            .cloned()
-            .collect()
+    pub fn journal_end(&self) -> Place {
+        Place {
+            seq: self.last.iter().copied().max().unwrap_or_default(),
+            partition: self.partitions.count() - 1,
+        }
+    }
+
+    /// The highest place of an event; [`Place::START`] where there is none.
+    #[must_use]
+    pub fn newest_event(&self) -> Place {
+        self.newest
+    }
+
+    /// The events after a place, by place.
+    #[must_use]
+    pub fn journal_after(&self, after: Place) -> Vec<Event> {
+        let events = self.journal.iter().filter(|event| event.place > after);
+        let mut events: Vec<Event> = events.cloned().collect();
+        events.sort_by_key(|event| event.place);
+        events
     }
 
     fn active(&self, kind: KindId) -> impl Iterator<Item = (&EdgeKey, Rev)> {
@@ -141,7 +188,7 @@ impl Model {
             .rfind(|event| event.edge.target_key() == *key);
         Count {
             count: edges as u64,
-            rev: last.map_or(Rev::ZERO, |event| event.seq),
+            rev: last.map_or(Rev::ZERO, |event| event.place.seq),
         }
     }
 
@@ -349,7 +396,7 @@ impl Model {
         days: u32,
         now: Rev,
     ) -> Vec<Daily> {
-        let concerned = |event: &&Event| {
+        let concerned = |(_, event): &(usize, &Event)| {
             event.edge.kind == kind
                 && target_type.is_none_or(|t| *t == event.edge.target.target_type)
         };
@@ -357,17 +404,17 @@ impl Model {
         newest
             .map(|day| {
                 let of_day = || {
-                    self.journal
-                        .iter()
+                    let numbered = self.journal.iter().enumerate();
+                    numbered
                         .filter(concerned)
-                        .filter(|e| e.rev.day() == day)
+                        .filter(|(_, event)| event.rev.day() == day)
                 };
-                let known = of_day().filter(|event| !self.is_forgotten(event));
-                let users: BTreeSet<&Id> = known.map(|event| &event.edge.user).collect();
+                let known = of_day().filter(|(number, event)| !self.is_forgotten(*number, event));
+                let users: BTreeSet<&Id> = known.map(|(_, event)| &event.edge.user).collect();
                 Daily {
                     day,
-                    set: of_day().filter(|event| event.active).count() as u64,
-                    unset: of_day().filter(|event| !event.active).count() as u64,
+                    set: of_day().filter(|(_, event)| event.active).count() as u64,
+                    unset: of_day().filter(|(_, event)| !event.active).count() as u64,
                     users: users.len() as u64,
                 }
             })
