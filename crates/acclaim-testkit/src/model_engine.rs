@@ -12,8 +12,8 @@ use acclaim_core::model::{Model, Partitions};
 use acclaim_core::port::{
     Admin, Applied, AuditEntry, CheckReport, Clock, Count, Daily, DeadLetter, DeadLetterId, Event,
     ExportedEdge, Fingerprint, Health, ImportSpec, Job, JobId, JobSpec, JobState, Journal, Known,
-    Listing, Place, Ranked, Reads, Recovered, Relationship, Resent, Spool, Status, UserNumbers, Write,
-    Writes,
+    Listing, Place, Ranked, Reads, Recovered, Relationship, Resent, Spool, Status, UserNumbers,
+    Write, Writes,
 };
 use acclaim_core::pulse::Window;
 use acclaim_core::transfer::{Decoded, Decoder, FormatError, Summary};

@@ -9,6 +9,7 @@ use super::cold::LoadFailure;
 use crate::ledger::LedgerError;
 use crate::redis::error::RedisError;
 use crate::redis::load::LoadError;
+use crate::worker::dead_letters::RetryError;
 
 /// When to try again while a server is away.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -49,6 +50,16 @@ impl Trouble for LoadError {
         match self {
             Self::Redis(error) => error.is_away(),
             Self::Source(_) => true,
+        }
+    }
+}
+
+impl Trouble for RetryError {
+    fn is_away(&self) -> bool {
+        match self {
+            Self::Redis(error) => error.is_away(),
+            Self::Ledger(error) => error.is_away(),
+            Self::Behind(_) => true,
         }
     }
 }

@@ -57,7 +57,7 @@ use crate::ledger::{Ledger, LedgerError};
 use crate::redis::connection::Redis;
 use crate::redis::durability::{self, UnsafeSettings};
 use crate::redis::error::RedisError;
-use crate::worker::{StartError, Worker};
+use crate::worker::{StartError, Worker, WorkerNumbers};
 
 /// Why the engine could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -192,6 +192,13 @@ impl Cluster {
     #[must_use]
     pub fn ledger(&self) -> &Ledger {
         &self.shared.ledger
+    }
+
+    /// What the worker of this process counts and measures, if it has one.
+    #[must_use]
+    pub fn worker_numbers(&self) -> Option<WorkerNumbers> {
+        let worker = self.worker.lock();
+        worker.as_ref().map(|worker| worker.watched().numbers())
     }
 
     /// Redis, for what works beside the engine.

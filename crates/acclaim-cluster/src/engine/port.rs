@@ -3,9 +3,9 @@
 use acclaim_core::cursor::CursorKey;
 use acclaim_core::error::JobError;
 use acclaim_core::port::{
-    Admin, Applied, AuditEntry, CheckReport, Count, Daily, Event, ExportedEdge, Health, ImportSpec,
-    Job, JobId, JobSpec, Journal, Known, Listing, Place, Ranked, Reads, Recovered, Relationship,
-    Spool, Status, UserNumbers, Write, Writes,
+    Admin, Applied, AuditEntry, CheckReport, Count, Daily, DeadLetter, DeadLetterId, Event,
+    ExportedEdge, Health, ImportSpec, Job, JobId, JobSpec, Journal, Known, Listing, Place, Ranked,
+    Reads, Recovered, Relationship, Resent, Spool, Status, UserNumbers, Write, Writes,
 };
 use acclaim_core::pulse::Window;
 use acclaim_core::{
@@ -16,6 +16,7 @@ use async_trait::async_trait;
 
 use super::Cluster;
 use super::errors::read_error;
+use crate::worker::dead_letters;
 
 #[async_trait]
 impl Writes for Cluster {
@@ -179,6 +180,21 @@ impl Admin for Cluster {
 
     async fn audit(&self, hours: u32) -> Result<Vec<AuditEntry>, ReadError> {
         self.shared.audit(hours).await
+    }
+
+    async fn dead_letters(
+        &self,
+        after: DeadLetterId,
+        max_letters: usize,
+    ) -> Result<Vec<DeadLetter>, ReadError> {
+        let letters = dead_letters::list(&self.shared.ledger, after, max_letters).await;
+        letters.map_err(read_error)
+    }
+
+    async fn retry_dead_letter(&self, id: DeadLetterId) -> Result<Option<Resent>, JobError> {
+        let (redis, ledger) = (&self.shared.redis, &self.shared.ledger);
+        let resent = dead_letters::retry(redis, ledger, id).await;
+        resent.map_err(|error| JobError::Read(read_error(error)))
     }
 }
 

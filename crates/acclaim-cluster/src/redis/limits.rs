@@ -10,8 +10,8 @@ pub struct RedisLimits {
     /// For an answer to what was sent, milliseconds. After it the outcome is unknown.
     pub response_timeout_millis: u64,
     /// For a call with everything that is done for it: connections, redirections, waiting for a
-    /// failover, sending again what was certainly not carried out. Milliseconds. Nothing is sent
-    /// again where less than the response timeout is left of it.
+    /// failover, sending again what was certainly not carried out. Milliseconds; never less than
+    /// twice the response timeout. Nothing is sent where less than the response timeout is left.
     pub call_timeout_millis: u64,
     /// After so many calls in a row without an answer the connection is made anew: a server that
     /// hung and came back is not noticed otherwise.
@@ -53,7 +53,7 @@ impl RedisLimits {
     }
 
     pub(super) fn call_timeout(&self) -> Duration {
-        Duration::from_millis(self.call_timeout_millis)
+        Duration::from_millis(self.call_timeout_millis).max(2 * self.response_timeout())
     }
 
     pub(super) fn reconnect_pause(&self) -> Duration {

@@ -54,7 +54,7 @@ impl Access {
     }
 
     /// The same for masters alone.
-    pub fn to_master(mut self) -> Self {
+    pub fn for_master(mut self) -> Self {
         self.must_be_master = true;
         self
     }
@@ -205,8 +205,14 @@ impl Node {
         };
         let link = self.link(deadline).await.map_err(Refusal::NotNow)?;
         let sent = Instant::now();
-        let until = deadline.min(sent + patience);
-        let answers = match timeout_at(until, exchange(&link, cmds)).await {
+        if sent + patience > deadline {
+            // Too late: who could not wait for the answer would not know what became of it.
+            return Err(Refusal::NotNow(self.unavailable(format!(
+                "less than the {} ms to wait for an answer are left",
+                patience.as_millis()
+            ))));
+        }
+        let answers = match timeout_at(sent + patience, exchange(&link, cmds)).await {
             Ok(Ok(answers)) => answers,
             Ok(Err(error)) => return Err(self.judge_failure(&link, &error)),
             Err(_) => return Err(self.note_timeout(&link, sent.elapsed())),

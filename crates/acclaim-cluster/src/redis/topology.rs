@@ -67,7 +67,7 @@ impl Topology {
     pub fn new(url: RedisUrl, trusted_pem: Option<&[u8]>, limits: RedisLimits) -> Self {
         let mut access = Access::new(&url, trusted_pem);
         if matches!(url.shape, Shape::Sentinel(_)) {
-            access = access.to_master();
+            access = access.for_master();
         }
         let topology = Self {
             access,
@@ -254,7 +254,7 @@ impl Topology {
     }
 
     async fn query<const N: usize>(&self, node: &Node, cmds: [&Cmd; N]) -> Option<[Value; N]> {
-        let deadline = Instant::now() + self.limits.response_timeout();
+        let deadline = Instant::now() + self.limits.call_timeout();
         let answers = node.send(&cmds, deadline).await;
         let answers =
             answers.and_then(|answers| answers.into_iter().collect::<Result<Vec<_>, _>>());

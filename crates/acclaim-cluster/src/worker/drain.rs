@@ -271,7 +271,8 @@ mod tests {
         let tools = Box::pin(tools(&server, database.url())).await;
         let (redis, ledger) = (&tools.redis, &tools.ledger);
         ledger.migrate().await.unwrap();
-        ledger.make_partitions(1).await.unwrap();
+        let spec = crate::ledger::store::StoreSpec { partitions: 1 };
+        ledger.create_or_open_store(&spec).await.unwrap();
         let post = TargetType::parse("POST").unwrap();
         let target = TargetName {
             kind: ledger.kind_no("likes").await.unwrap().0,

@@ -1,6 +1,7 @@
 //! A real Redis, a ledger in memory and the reference model side by side, in one partition.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use acclaim_cluster::redis::connection::{Redis, RedisLimits};
@@ -21,7 +22,7 @@ use rand::{Rng, SeedableRng};
 use redis::aio::MultiplexedConnection;
 
 use crate::ledger::Ledger;
-use acclaim_servers::Redis as Server;
+use crate::servers::Servers;
 
 /// 2026-11-20T00:00:00Z.
 pub const BASE: Rev = Rev(1_795_132_800_000_000);
@@ -35,7 +36,7 @@ const KEEP: Duration = Duration::from_secs(3_600);
 const TYPES: [&str; 3] = ["POST", "USER", "VIDEO"];
 
 pub struct Stage {
-    _server: Server,
+    servers: Arc<Servers>,
     pub redis: Redis,
     pub raw: MultiplexedConnection,
     pub ledger: Ledger,
@@ -80,14 +81,21 @@ pub fn edge(kind: u8, user: &str, target: &str) -> EdgeKey {
 }
 
 impl Stage {
+    /// On one server of its own.
     pub async fn open() -> Self {
-        let server = Server::start().await;
-        let redis = Redis::open(&server.url(), RedisLimits::default())
+        Self::open_on(Arc::new(Servers::one().await)).await
+    }
+
+    /// On servers that are emptied first.
+    pub async fn open_on(servers: Arc<Servers>) -> Self {
+        let redis = Redis::open(&servers.url(), RedisLimits::default())
             .await
             .unwrap();
+        let master = servers.master_of(PARTITION).await;
+        master.flush_all().await;
         Self {
-            raw: server.try_connect().await.unwrap(),
-            _server: server,
+            raw: master.try_connect().await.unwrap(),
+            servers,
             redis,
             ledger: Ledger::default(),
             model: Model::new(kinds()),
@@ -98,6 +106,13 @@ impl Stage {
             marked: Rev::ZERO,
             chance: StdRng::seed_from_u64(7),
         }
+    }
+
+    /// Has a replica take over from the partition's master, where there is one, in order.
+    pub async fn fail_over(&mut self) {
+        self.servers.fail_over(PARTITION).await;
+        let master = self.servers.master_of(PARTITION).await;
+        self.raw = master.try_connect().await.unwrap();
     }
 
     pub fn op(&self, op: &Op) -> DecideOp {

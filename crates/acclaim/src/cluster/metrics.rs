@@ -15,30 +15,80 @@ use prometheus_client::registry::Registry;
 type Number = (&'static str, &'static str, fn(&WorkerNumbers) -> u64);
 
 const COUNTERS: [Number; 16] = [
-    ("events", "Events given to the ledger; again where it was not known whether it had them", |n| n.events),
-    ("batches", "Transactions of the ledger that took events", |n| n.batches),
+    (
+        "events",
+        "Events given to the ledger; again where it was not known whether it had them",
+        |n| n.events,
+    ),
+    (
+        "batches",
+        "Transactions of the ledger that took events",
+        |n| n.batches,
+    ),
     ("flips", "Events that flipped their edge", |n| n.flips),
-    ("stale_events", "Events that the ledger knew already", |n| n.stale),
-    ("dead_letters", "Events that became dead letters", |n| n.buried),
-    ("refused_batches", "Batches that the ledger refused", |n| n.refused_batches),
-    ("partitions_opened", "Partitions opened because Redis did not have them", |n| n.opened),
-    ("partitions_went_back", "Times that Redis had less of a partition than the ledger", |n| n.went_back),
-    ("redis_failures", "Calls to Redis that failed", |n| n.redis_failures),
-    ("ledger_failures", "Calls to the ledger that failed", |n| n.ledger_failures),
+    ("stale_events", "Events that the ledger knew already", |n| {
+        n.stale
+    }),
+    ("dead_letters", "Events that became dead letters", |n| {
+        n.buried
+    }),
+    ("refused_batches", "Batches that the ledger refused", |n| {
+        n.refused_batches
+    }),
+    (
+        "partitions_opened",
+        "Partitions opened because Redis did not have them",
+        |n| n.opened,
+    ),
+    (
+        "partitions_went_back",
+        "Times that Redis had less of a partition than the ledger",
+        |n| n.went_back,
+    ),
+    ("redis_failures", "Calls to Redis that failed", |n| {
+        n.redis_failures
+    }),
+    ("ledger_failures", "Calls to the ledger that failed", |n| {
+        n.ledger_failures
+    }),
     ("polls", "Looks at all partitions", |n| n.polls),
-    ("hurries", "Partitions that somebody in this process asked to hurry", |n| n.hurries),
+    (
+        "hurries",
+        "Partitions that somebody in this process asked to hurry",
+        |n| n.hurries,
+    ),
     ("leases_taken", "Leases taken", |n| n.leases_taken),
     ("leases_lost", "Leases lost", |n| n.leases_lost),
-    ("leases_given_back", "Leases given back", |n| n.leases_given_back),
-    ("shelves_removed", "Shelves of old idempotency answers removed", |n| n.shelves_removed),
+    ("leases_given_back", "Leases given back", |n| {
+        n.leases_given_back
+    }),
+    (
+        "shelves_removed",
+        "Shelves of old idempotency answers removed",
+        |n| n.shelves_removed,
+    ),
 ];
 
 const GAUGES: [Number; 5] = [
-    ("partitions_owned", "Partitions owned now", |n| n.partitions_owned),
-    ("workers_alive", "Workers alive now, this one too", |n| n.workers_alive),
-    ("drains_running", "Partitions being moved now", |n| n.drains_running),
-    ("backlog_events", "Events of the partitions owned that the ledger does not have", |n| n.backlog_events),
-    ("lag_milliseconds", "How old the oldest event of the last batch was when the ledger had it", |n| n.lag_millis),
+    ("partitions_owned", "Partitions owned now", |n| {
+        n.partitions_owned
+    }),
+    ("workers_alive", "Workers alive now, this one too", |n| {
+        n.workers_alive
+    }),
+    ("drains_running", "Partitions being moved now", |n| {
+        n.drains_running
+    }),
+    (
+        "backlog_events",
+        "Events of the partitions owned that the ledger does not have",
+        |n| n.backlog_events,
+    ),
+    (
+        "lag_milliseconds",
+        "How old the oldest event of the last batch was when the ledger had it",
+        |n| n.lag_millis,
+    ),
 ];
 
 /// Registers the numbers of a cluster's worker, if it has one here.

@@ -5,7 +5,7 @@ mod metrics;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use acclaim_cluster::engine::{Cluster, ClusterConfig, ClusterLimits, OpenError};
+use acclaim_cluster::engine::{Cluster, ClusterConfig, ClusterLimits};
 use anyhow::{Context as _, bail};
 use prometheus_client::registry::Registry;
 
@@ -62,7 +62,9 @@ pub async fn open(
     registry: &mut Registry,
 ) -> Result<Arc<Cluster>, Failure> {
     let settings = settings(config, worker).map_err(Failure::Wrong)?;
-    let kinds = config.kinds().map_err(|error| Failure::Wrong(error.into()))?;
+    let kinds = config
+        .kinds()
+        .map_err(|error| Failure::Wrong(error.into()))?;
     let wait = Duration::from_secs(config.cluster.start_wait_seconds);
     let began = Instant::now();
     let mut pause = FIRST_PAUSE;
@@ -86,7 +88,9 @@ pub async fn open(
                     "{what}; tried for {} s (cluster.start_wait_seconds)",
                     wait.as_secs()
                 );
-                return Err(Failure::Unreachable(anyhow::Error::new(error).context(what)));
+                return Err(Failure::Unreachable(
+                    anyhow::Error::new(error).context(what),
+                ));
             }
             Err(error) => {
                 tracing::warn!(%error, again_in = ?pause, "a server of the cluster cannot be reached");
@@ -104,7 +108,9 @@ fn settings(config: &Config, worker: Worker) -> anyhow::Result<ClusterConfig> {
         (&section.ledger, "cluster.ledger", "--ledger"),
     ] {
         if url.is_empty() {
-            bail!("the cluster engine needs {what}; set it in the configuration or with {flag} URL");
+            bail!(
+                "the cluster engine needs {what}; set it in the configuration or with {flag} URL"
+            );
         }
     }
     let runs = worker == Worker::Here || section.worker;
@@ -129,7 +135,10 @@ fn node(configured: &str) -> anyhow::Result<String> {
         return Ok(configured.to_owned());
     }
     let host = rustix::system::uname();
-    let host = host.nodename().to_str().context("the host's name is not text")?;
+    let host = host
+        .nodename()
+        .to_str()
+        .context("the host's name is not text")?;
     let host: String = host.chars().take(40).collect();
     Ok(format!("{host}-{:08x}", rand::random::<u32>()))
 }

@@ -100,7 +100,12 @@ async fn serve(config: Config) -> anyhow::Result<Outcome> {
         }
     };
     let control = control(&opened, &config);
-    let app = App::new(opened.engine(), config.http, Arc::new(SystemClock), registry)?;
+    let app = App::new(
+        opened.engine(),
+        config.http,
+        Arc::new(SystemClock),
+        registry,
+    )?;
     say(format_args!("acclaim listening on http://{address}"))?;
     tracing::info!(%address, engine = config.server.engine.word(), "listening");
     let answering = acclaim_http::serve(listener, app, stop.wait());

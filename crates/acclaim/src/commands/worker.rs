@@ -43,7 +43,12 @@ async fn work(config: Config) -> anyhow::Result<Outcome> {
         },
         () = stop.wait() => return Ok(Outcome::Done),
     };
-    let app = App::of_worker(cluster.clone(), config.http, Arc::new(SystemClock), registry)?;
+    let app = App::of_worker(
+        cluster.clone(),
+        config.http,
+        Arc::new(SystemClock),
+        registry,
+    )?;
     say(format_args!("acclaim worker listening on http://{address}"))?;
     let served = acclaim_http::serve(listener, app, stop.wait()).await;
     cluster.stop().await;

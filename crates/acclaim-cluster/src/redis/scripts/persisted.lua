@@ -1,6 +1,5 @@
 -- The ledger has everything up to a place: what has not changed since may be evicted, and the
 -- journal is trimmed to what subscribers may ask for.
--- What is known to be durable and the TTLs change in this one call; a write relies on it.
 --
 -- The place moves only over entries that were applied: a batch that was read from a journal that
 -- is gone (Redis was emptied, or came back with less) is not taken for one of this journal.

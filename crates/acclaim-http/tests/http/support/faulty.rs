@@ -6,8 +6,8 @@ use acclaim_core::cursor::CursorKey;
 use acclaim_core::error::{JobError, JournalError, ReadError, WriteError};
 use acclaim_core::port::{
     Admin, Applied, AuditEntry, CheckReport, Count, Daily, DeadLetter, DeadLetterId, Event,
-    ExportedEdge, Health, ImportSpec, Job, JobId, JobSpec, Journal, Known, Listing, Place, Ranked, Reads,
-    Recovered, Relationship, Resent, Spool, Status, UserNumbers, Write, Writes,
+    ExportedEdge, Health, ImportSpec, Job, JobId, JobSpec, Journal, Known, Listing, Place, Ranked,
+    Reads, Recovered, Relationship, Resent, Spool, Status, UserNumbers, Write, Writes,
 };
 use acclaim_core::pulse::Window;
 use acclaim_core::{

@@ -10,10 +10,22 @@ pub(super) const SECTIONS: [(&str, &str); 7] = [
     ("server", "The process as a whole."),
     ("http", "Limits of the HTTP server."),
     ("engine", "Limits of the embedded engine."),
-    ("cluster", "The cluster engine: where its servers are, and its limits."),
-    ("redis", "Limits of each call to Redis, of the cluster engine."),
-    ("ledger", "Limits of each statement of the ledger, of the cluster engine."),
-    ("worker", "Limits of the worker, which moves events from Redis into the ledger."),
+    (
+        "cluster",
+        "The cluster engine: where its servers are, and its limits.",
+    ),
+    (
+        "redis",
+        "Limits of each call to Redis, of the cluster engine.",
+    ),
+    (
+        "ledger",
+        "Limits of each statement of the ledger, of the cluster engine.",
+    ),
+    (
+        "worker",
+        "Limits of the worker, which moves events from Redis into the ledger.",
+    ),
 ];
 
 /// One key.
