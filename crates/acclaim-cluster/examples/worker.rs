@@ -12,6 +12,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use acclaim_cluster::ledger::store::StoreSpec;
 use acclaim_cluster::ledger::{Bounds, Ledger};
 use acclaim_cluster::redis::connection::{Redis, RedisLimits};
 use acclaim_cluster::redis::decide::{DecideOp, Decided};
@@ -194,7 +195,9 @@ async fn main() -> Result<(), Failure> {
     let database = mariadb.database().boxed().await;
     let ledger = Ledger::new(database.url(), Bounds::default())?;
     ledger.migrate().await?;
-    ledger.make_partitions(partitions).await?;
+    ledger
+        .create_or_open_store(&StoreSpec { partitions })
+        .await?;
     let kind = ledger.kind_no("likes").await?.0;
     let target_type = ledger.type_no(&TargetType::parse("POST")?).await?.0;
     let redis = Arc::new(Redis::open(&server.url(), RedisLimits::default()).await?);

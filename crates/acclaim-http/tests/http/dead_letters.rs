@@ -1,5 +1,6 @@
 //! `GET /dead-letters`, `POST /dead-letters/{id}/retry`.
 
+use acclaim_core::ReadError;
 use acclaim_core::Rev;
 use acclaim_core::port::DeadLetter;
 use acclaim_http::Limits;
@@ -69,7 +70,7 @@ async fn they_are_listed_in_pages() {
         .await
         .bad("after");
     server.get("/api/v2/dead-letters?page=1").await.bad("page");
-    engine.fail(Fault::Read);
+    engine.fail(Fault::Read(ReadError::Store("broken".to_owned())));
     server
         .get("/api/v2/dead-letters")
         .await
@@ -98,7 +99,7 @@ async fn one_is_sent_again() {
         written.iter().any(|item| item["detail"] == "dead letter 2"),
         "{audit}"
     );
-    engine.fail(Fault::Read);
+    engine.fail(Fault::Read(ReadError::Store("broken".to_owned())));
     server.send(retry("1")).await.problem(500, "internal");
     server
         .send(Request::new("DELETE", "/api/v2/dead-letters"))
