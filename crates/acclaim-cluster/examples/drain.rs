@@ -8,7 +8,9 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use acclaim_cluster::ledger::{Batch, Bounds, Entry, Ledger, LedgerEvent, MAX_BATCH_EVENTS};
+use acclaim_cluster::ledger::{
+    Batch, Bounds, Entry, Ledger, LedgerEvent, MAX_BATCH_EVENTS, StoreSpec,
+};
 use acclaim_core::{Id, Rev, TargetType};
 use bytes::Bytes;
 use rand::rngs::StdRng;
@@ -31,7 +33,9 @@ async fn main() -> Result<(), Failure> {
     let ledger = Ledger::new(url, Bounds::default())?;
     ledger.migrate().await?;
     let partitions = u16::try_from(connections)?;
-    ledger.make_partitions(partitions).await?;
+    ledger
+        .create_or_open_store(&StoreSpec { partitions })
+        .await?;
     let leases = ledger
         .take_leases("drain", partitions, Duration::from_secs(3_600))
         .await?;

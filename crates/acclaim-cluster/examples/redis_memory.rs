@@ -14,7 +14,7 @@ use acclaim_cluster::redis::connection::{Redis, RedisLimits};
 use acclaim_cluster::redis::decide::{DecideOp, Decided};
 use acclaim_cluster::redis::keys::{Partition, TargetName};
 use acclaim_cluster::redis::load::{Cold, EdgeRows, Source, SourceError, TargetRow};
-use acclaim_cluster::redis::persist::Persisted;
+use acclaim_cluster::redis::persist::{Keep, Persisted, Told};
 use acclaim_core::{Action, Id, Rev};
 use futures::future::{BoxFuture, FutureExt, ready};
 use rand::rngs::StdRng;
@@ -85,6 +85,7 @@ async fn persist(redis: &Redis, partition: Partition) {
         let Some(Ok(last)) = events.last() else {
             return;
         };
+        let (before, entries) = (after, events.len());
         after = last.seq;
         let edges = events
             .into_iter()
@@ -93,11 +94,24 @@ async fn persist(redis: &Redis, partition: Partition) {
             .collect();
         let persisted = Persisted {
             upto: after,
-            keep: KEEP,
-            journal_from: after,
+            after: before,
+            last: Some(after),
+            entries,
             edges,
         };
-        while redis.persisted(partition, &persisted).await.expect("marks") > Some(0) {}
+        let keep = Keep {
+            keys: KEEP,
+            journal: Duration::ZERO,
+            journal_events: 0,
+        };
+        loop {
+            let told = redis.persisted(partition, None, keep, &persisted).await;
+            match told.expect("marks") {
+                Told::Noted { waiting: 0, .. } => break,
+                Told::Noted { .. } => {}
+                told => panic!("{told:?}"),
+            }
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! `cargo run -p acclaim-cluster --example redis_speed -- URL [SECONDS]`
 //! The server is emptied first. 64 callers share one connection. The server's own time is read
-//! from its command statistics, so that a slow client does not blur it.
+//! from it, so that a slow client does not blur it.
 #![allow(
     clippy::print_stdout,
     clippy::expect_used,
@@ -18,6 +18,7 @@ use acclaim_cluster::redis::decide::{DecideOp, Decided};
 use acclaim_cluster::redis::keys::{Partition, TargetName};
 use acclaim_cluster::redis::load::{Cold, EdgeRows, Source, SourceError, TargetRow};
 use acclaim_core::{Action, Id, Rev};
+use futures::StreamExt;
 use futures::future::{BoxFuture, FutureExt, ready};
 use rand::Rng;
 use redis::aio::MultiplexedConnection;
@@ -84,10 +85,13 @@ async fn warm(redis: &Redis) {
             id: Id::Number(id),
         })
     };
-    let loads: Vec<_> = (0..TARGETS).map(|id| load(record(id))).collect();
-    for loaded in futures::future::join_all(loads).await {
-        loaded.expect("loads");
-    }
+    let loads = futures::stream::iter(0..TARGETS).map(|id| load(record(id)));
+    let loads = loads.buffer_unordered(CALLERS);
+    loads
+        .for_each(|loaded| async {
+            loaded.expect("loads");
+        })
+        .await;
 }
 
 async fn decide(redis: &Redis, ops: usize) {
@@ -126,6 +130,22 @@ async fn server_micros(raw: &mut MultiplexedConnection) -> String {
     field.unwrap_or("?").to_owned()
 }
 
+/// Microseconds of processor time that the server has used for commands, reading and writing
+/// included. Other processes do not blur it, as they do the times of the command statistics.
+async fn server_cpu_micros(raw: &mut MultiplexedConnection) -> f64 {
+    let info: String = redis::cmd("INFO")
+        .arg("cpu")
+        .query_async(raw)
+        .await
+        .expect("info");
+    let seconds = |name: &str| {
+        let text = info.lines().find_map(|line| line.strip_prefix(name));
+        text.and_then(|text| text.trim().parse::<f64>().ok())
+            .unwrap_or(f64::NAN)
+    };
+    1e6 * (seconds("used_cpu_user_main_thread:") + seconds("used_cpu_sys_main_thread:"))
+}
+
 async fn measure<F, T>(name: &str, ops: u64, seconds: u64, raw: &mut MultiplexedConnection, call: F)
 where
     F: Fn() -> T + Clone + Send + 'static,
@@ -136,6 +156,7 @@ where
         .query_async(raw)
         .await
         .expect("resets");
+    let cpu_before = server_cpu_micros(raw).await;
     let done = Arc::new(AtomicU64::new(0));
     let until = Instant::now() + Duration::from_secs(seconds);
     let callers = (0..CALLERS).map(|_| {
@@ -148,10 +169,13 @@ where
         })
     });
     futures::future::join_all(callers.collect::<Vec<_>>()).await;
-    let rate = done.load(Ordering::Relaxed) / seconds;
+    let calls = done.load(Ordering::Relaxed);
+    let rate = calls / seconds;
+    let cpu = (server_cpu_micros(raw).await - cpu_before) / calls as f64;
     let micros = server_micros(raw).await;
     println!(
-        "{name}: {rate} calls/s, {} ops/s, {micros} µs of the server a call",
+        "{name}: {rate} calls/s, {} ops/s, {micros} µs of the server a call by its statistics, \
+         {cpu:.1} µs of its processor with reading and writing",
         rate * ops
     );
 }

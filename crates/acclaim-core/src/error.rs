@@ -50,6 +50,14 @@ pub enum WriteError {
     /// The server is stopping; nothing was decided.
     #[error("the server is stopping")]
     Stopping,
+    /// The engine cannot give the acknowledgement asked for; nothing was decided.
+    #[error("the acknowledgement {asked:?} is not possible here: {reason}")]
+    AckNotPossible {
+        /// What was asked for, as the API names it.
+        asked: &'static str,
+        /// Why not.
+        reason: &'static str,
+    },
 }
 
 /// Why a read could not be answered.

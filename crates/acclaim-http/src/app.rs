@@ -47,10 +47,32 @@ impl App {
         engine: Arc<dyn Engine>,
         limits: Limits,
         clock: Arc<dyn Clock>,
+        registry: Registry,
+    ) -> Result<Self, BadLimit> {
+        Self::of_routes(router::routes(), engine, limits, clock, registry)
+    }
+
+    /// An application that answers how the process stands, and nothing else: that of a worker.
+    ///
+    /// # Errors
+    /// As [`App::new`].
+    pub fn of_worker(
+        engine: Arc<dyn Engine>,
+        limits: Limits,
+        clock: Arc<dyn Clock>,
+        registry: Registry,
+    ) -> Result<Self, BadLimit> {
+        Self::of_routes(router::operations(), engine, limits, clock, registry)
+    }
+
+    fn of_routes(
+        (routes, openapi): (Router<Shared>, utoipa::openapi::OpenApi),
+        engine: Arc<dyn Engine>,
+        limits: Limits,
+        clock: Arc<dyn Clock>,
         mut registry: Registry,
     ) -> Result<Self, BadLimit> {
         limits.check()?;
-        let (routes, openapi) = router::routes();
         let service = Arc::new(Service::new(engine, clock));
         let metrics = Metrics::register(&mut registry, &openapi);
         registry.register_collector(Box::new(HottestTarget(Arc::clone(&service))));

@@ -271,6 +271,9 @@ fn of_engine_write(failure: &WriteError) -> Problem {
             Problem::new(Code::TargetTypeNotAllowed, detail).about("targetType")
         }
         WriteError::Stopping => Problem::new(Code::Unavailable, detail).retry_after(1),
+        WriteError::AckNotPossible { .. } => {
+            Problem::new(Code::BadRequest, detail).about("Acclaim-Ack")
+        }
     }
 }
 
@@ -300,7 +303,9 @@ fn of_admin(failure: AdminFailure) -> Problem {
     match failure {
         AdminFailure::NotAllowed(failure) => not_allowed(&failure),
         AdminFailure::OutOfRange(failure) => Problem::field(failure.name, detail),
-        AdminFailure::UnknownJob(_) => Problem::new(Code::NotFound, detail),
+        AdminFailure::UnknownJob(_) | AdminFailure::UnknownDeadLetter(_) => {
+            Problem::new(Code::NotFound, detail)
+        }
         AdminFailure::Audit(failure) => of_engine_write(&failure),
         AdminFailure::Job(JobError::TooMany { .. } | JobError::SpoolsFull { .. }) => {
             Problem::overloaded(detail)

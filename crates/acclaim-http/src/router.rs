@@ -10,9 +10,9 @@ use utoipa_axum::routes;
 use crate::app::Shared;
 use crate::problem::{Code, Problem};
 use crate::routes::{
-    audit, batch, common, consistency, count, daily, docs, erasure, events, export, health,
-    hot_keys, import, jobs, known, metrics, mutual, ranking, recover, relationships, statistics,
-    status, targets, users, writes,
+    audit, batch, common, consistency, count, daily, dead_letters, docs, erasure, events, export,
+    health, hot_keys, import, jobs, known, metrics, mutual, ranking, recover, relationships,
+    statistics, status, targets, users, writes,
 };
 
 /// What all calls of the contract begin with, but for those of operations.
@@ -64,6 +64,8 @@ pub(crate) fn routes() -> (Router<Shared>, utoipa::openapi::OpenApi) {
         .routes(routes!(jobs::read))
         .routes(routes!(import::write))
         .routes(routes!(export::read))
+        .routes(routes!(dead_letters::list))
+        .routes(routes!(dead_letters::retry))
         .routes(routes!(hot_keys::list))
         .routes(routes!(audit::list))
         .routes(also_unprefixed(routes!(consistency::report)))
@@ -77,6 +79,19 @@ pub(crate) fn routes() -> (Router<Shared>, utoipa::openapi::OpenApi) {
         .split_for_parts();
     let router = router
         .fallback(no_route)
+        .method_not_allowed_fallback(no_method);
+    (router, document)
+}
+
+/// The routes of a process that only moves events: how it stands, and nothing else.
+pub(crate) fn operations() -> (Router<Shared>, utoipa::openapi::OpenApi) {
+    let (router, document) = OpenApiRouter::with_openapi(Document::openapi())
+        .routes(routes!(health::health))
+        .routes(routes!(health::ready))
+        .routes(routes!(metrics::read))
+        .split_for_parts();
+    let router = router
+        .fallback(no_route_of_worker)
         .method_not_allowed_fallback(no_method);
     (router, document)
 }
@@ -110,8 +125,24 @@ async fn no_route(uri: Uri) -> Problem {
     Problem::new(Code::NotFound, detail)
 }
 
+async fn no_route_of_worker(uri: Uri) -> Problem {
+    let path = uri.path();
+    let detail = format!(
+        "there is no route {path}: this process is a worker, which answers /health, /ready and \
+         /metrics; ask a server that was started with `acclaim serve`"
+    );
+    Problem::new(Code::NotFound, detail)
+}
+
 /// Words under `/api/v2` that are routes, and so have methods.
-const WORDS: [&str; 5] = ["events", "import", "export", "audit", "hot-keys"];
+const WORDS: [&str; 6] = [
+    "events",
+    "import",
+    "export",
+    "audit",
+    "hot-keys",
+    "dead-letters",
+];
 
 /// A method that a route does not take. `/api/v2/{kind}` matches any word; one that is neither a
 /// kind nor a route of its own is no route.

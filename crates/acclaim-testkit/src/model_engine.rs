@@ -10,9 +10,10 @@ use acclaim_core::cursor::CursorKey;
 use acclaim_core::error::{JobError, JournalError, ReadError, WriteError};
 use acclaim_core::model::{Model, Partitions};
 use acclaim_core::port::{
-    Admin, Applied, AuditEntry, CheckReport, Clock, Count, Daily, Event, ExportedEdge, Fingerprint,
-    Health, ImportSpec, Job, JobId, JobSpec, JobState, Journal, Known, Listing, Place, Ranked,
-    Reads, Recovered, Relationship, Spool, Status, UserNumbers, Write, Writes,
+    Admin, Applied, AuditEntry, CheckReport, Clock, Count, Daily, DeadLetter, DeadLetterId, Event,
+    ExportedEdge, Fingerprint, Health, ImportSpec, Job, JobId, JobSpec, JobState, Journal, Known,
+    Listing, Place, Ranked, Reads, Recovered, Relationship, Resent, Spool, Status, UserNumbers,
+    Write, Writes,
 };
 use acclaim_core::pulse::Window;
 use acclaim_core::transfer::{Decoded, Decoder, FormatError, Summary};
@@ -442,6 +443,19 @@ impl Admin for ModelEngine {
             .filter(|entry| entry.at.0 >= oldest)
             .cloned()
             .collect())
+    }
+
+    async fn dead_letters(
+        &self,
+        _after: DeadLetterId,
+        _max_letters: usize,
+    ) -> Result<Vec<DeadLetter>, ReadError> {
+        // What is decided is recorded with it.
+        Ok(Vec::new())
+    }
+
+    async fn retry_dead_letter(&self, _id: DeadLetterId) -> Result<Option<Resent>, JobError> {
+        Ok(None)
     }
 }
 

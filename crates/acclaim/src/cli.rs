@@ -40,6 +40,11 @@ pub enum Command {
     /// Prints one line on standard output when it can answer; logs go to standard error. SIGTERM
     /// and SIGINT end it: what is under way is answered, everything is durable, exit code 0.
     Serve(ServeArgs),
+    /// Move the events of a cluster into its ledger, without serving requests
+    ///
+    /// Answers /health, /ready and /metrics only. Any number may run; they share the partitions.
+    /// `acclaim serve` does the same in its own process unless `cluster.worker` is false.
+    Worker(WorkerArgs),
     /// Import edges from files, into a server or a data directory
     ///
     /// NDJSON lines {kind, userId, targetType, targetId, at?}, or CSV with a header that names
@@ -49,7 +54,9 @@ pub enum Command {
     Import(ImportArgs),
     /// Write all edges of a kind to standard output
     Export(ExportArgs),
-    /// Compare every count and list of a data directory with its edges
+    /// Compare every count and list with the edges, of a data directory or a cluster
+    ///
+    /// A cluster is that of the configuration (`server.engine`).
     ///
     /// Exit code 0 clean, 1 findings, 2 could not run.
     Check(CheckArgs),
@@ -86,9 +93,15 @@ pub struct ServeArgs {
     /// Where to listen; port 0 takes a free one [default: 127.0.0.1:7700]
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub listen: Option<String>,
-    /// The data directory [default: ./acclaim-data]
+    /// The data directory of the embedded engine [default: ./acclaim-data]
     #[arg(long, value_name = "DIR")]
     pub data: Option<String>,
+    /// Which engine decides: embedded, cluster [default: embedded]
+    #[arg(long, value_name = "ENGINE")]
+    pub engine: Option<String>,
+    /// Where the cluster engine has its servers
+    #[command(flatten)]
+    pub servers: Servers,
     /// How logs are written: auto, text, json [default: auto]
     #[arg(long, value_name = "FORMAT")]
     pub log_format: Option<String>,
@@ -107,15 +120,73 @@ impl ServeArgs {
         let flags = [
             ("server.listen", "--listen", &self.listen),
             ("server.data", "--data", &self.data),
+            ("server.engine", "--engine", &self.engine),
             ("server.log_format", "--log-format", &self.log_format),
             ("server.log_level", "--log-level", &self.log_level),
             ("engine.accept_loss", "--accept-loss", &accept_loss),
         ];
-        let given = flags.into_iter().filter_map(|(key, flag, value)| {
-            let value = value.clone()?;
-            Some(Override { key, flag, value })
-        });
-        given.collect()
+        given(flags.into_iter().chain(self.servers.flags()))
+    }
+}
+
+/// A flag that sets a key: the key, the flag, what was given.
+type Flag<'a> = (&'static str, &'static str, &'a Option<String>);
+
+fn given<'a>(flags: impl Iterator<Item = Flag<'a>>) -> Vec<Override> {
+    let given = flags.filter_map(|(key, flag, value)| {
+        let value = value.clone()?;
+        Some(Override { key, flag, value })
+    });
+    given.collect()
+}
+
+/// The servers of a cluster.
+#[derive(Debug, Args)]
+pub struct Servers {
+    /// Redis of the cluster engine: redis://HOST:PORT, redis+cluster://…, redis+sentinel://…
+    #[arg(long, value_name = "URL")]
+    pub redis: Option<String>,
+    /// The ledger of the cluster engine: mysql://USER:PASSWORD@HOST:PORT/DATABASE
+    #[arg(long, value_name = "URL")]
+    pub ledger: Option<String>,
+}
+
+impl Servers {
+    fn flags(&self) -> [Flag<'_>; 2] {
+        [
+            ("cluster.redis", "--redis", &self.redis),
+            ("cluster.ledger", "--ledger", &self.ledger),
+        ]
+    }
+}
+
+/// Flags of `worker`.
+#[derive(Debug, Args)]
+pub struct WorkerArgs {
+    /// Where to answer /health, /ready and /metrics; port 0 takes a free one [default:
+    /// 127.0.0.1:7700]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub listen: Option<String>,
+    /// Where the cluster has its servers
+    #[command(flatten)]
+    pub servers: Servers,
+    /// How logs are written: auto, text, json [default: auto]
+    #[arg(long, value_name = "FORMAT")]
+    pub log_format: Option<String>,
+    /// The least level that is logged: error, warn, info, debug, trace [default: info]
+    #[arg(long, value_name = "LEVEL")]
+    pub log_level: Option<String>,
+}
+
+impl WorkerArgs {
+    /// What these flags say about keys of the configuration.
+    pub fn overrides(&self) -> Vec<Override> {
+        let flags = [
+            ("server.listen", "--listen", &self.listen),
+            ("server.log_format", "--log-format", &self.log_format),
+            ("server.log_level", "--log-level", &self.log_level),
+        ];
+        given(flags.into_iter().chain(self.servers.flags()))
     }
 }
 

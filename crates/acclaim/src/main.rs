@@ -6,6 +6,7 @@
 
 mod cli;
 mod client;
+mod cluster;
 mod commands;
 mod config;
 mod control;
@@ -29,6 +30,7 @@ fn main() -> ExitCode {
     let config = cli.config.as_deref();
     let outcome = match &cli.command {
         Command::Serve(args) => commands::serve::run(args, config),
+        Command::Worker(args) => commands::worker::run(args, config),
         Command::Import(args) => commands::import::run(args, config),
         Command::Export(args) => commands::export::run(args, config),
         Command::Check(args) => commands::check::run(args, config),

@@ -21,7 +21,7 @@ impl Stop {
     }
 
     /// Returns when one arrives.
-    pub async fn wait(mut self) {
+    pub async fn wait(&mut self) {
         let name = tokio::select! {
             _ = self.terminate.recv() => "SIGTERM",
             _ = self.interrupt.recv() => "SIGINT",

@@ -2,12 +2,14 @@
 //!
 //! 1. The partition's row is locked and its fence compared: from here on nobody else writes this
 //!    partition's edges.
-//! 2. Edges and targets are locked, read, folded ([`super::fold`]) and written.
-//! 3. The edges back of those between users are locked and read, *after* ours are written: of two
-//!    transactions that make a pair mutual, one sees the other's edge, or both wait for each other
-//!    and the server chooses one to begin again. Never do both miss it.
-//! 4. Users are locked, read and written, the days added to, dead letters put away.
-//! 5. `applied` moves on, and the transaction commits.
+//! 2. Edges and targets are read, folded ([`super::fold`]) and written.
+//! 3. Users are locked and read: who acted, and both ends of each edge between users that flipped.
+//! 4. Only then the edges back are read, without locks. Of two transactions that flip the two edges
+//!    of a pair, one has to wait for the pair's users until the other has committed, and then sees
+//!    its edge; so one of them sees both, and never do both miss the other's. It does not depend
+//!    on locks of rows that are not there, which TiDB does not have.
+//! 5. Users are written, the days added to, dead letters put away.
+//! 6. `applied` moves on, and the transaction commits.
 //!
 //! An event that cannot be applied is a dead letter with its reason; the others of the batch go on.
 //!
@@ -15,7 +17,7 @@
 //! locks the partition's row, so it waits for the lost transaction to end either way, and looks
 //! whether `applied` moved. Only the holder of the fence can have moved it.
 
-use std::collections::{BTreeMap, btree_map};
+use std::collections::{BTreeMap, BTreeSet, btree_map};
 
 use acclaim_core::{Rev, TargetType};
 use parking_lot::Mutex;
@@ -148,7 +150,13 @@ impl Ledger {
             .map(|event| (event.edge.clone(), Default::default()))
             .collect();
         let flips = write_targets_side(session, checked, &mut edges).await?;
-        write_users_side(session, checked, &edges, &flips).await?;
+        let users_side = UsersSide {
+            partition: checked.batch.partition,
+            user_type: checked.user_type,
+            now: checked.last,
+            is_cautious: self.shared.counters.is_cautious(),
+        };
+        users_side.write(session, &edges, &flips).await?;
         bury(session, checked.batch, &checked.refused, self.manual_now()).await?;
         let applied = if checked.batch.epoch == epoch {
             move_on(session, checked, applied_before).await?
@@ -229,25 +237,46 @@ fn accept(
     })
 }
 
-/// Locks the partition and compares the fence. Answers its epoch and how far it is applied.
-async fn fence(session: &mut Session, batch: &Batch) -> Result<(u32, Rev), Failure> {
+/// What a partition's row says, while it is locked.
+pub(super) struct Locked {
+    pub fence: u64,
+    pub epoch: u32,
+    pub applied: Rev,
+}
+
+/// Locks a partition: until the transaction ends nobody else writes its edges.
+pub(super) async fn lock_partition(
+    session: &mut Session,
+    partition: u16,
+) -> Result<Locked, Failure> {
     let mut sql = Sql::new("SELECT fence, epoch, applied FROM partitions WHERE n = ? FOR UPDATE");
-    sql.bind(batch.partition);
+    sql.bind(partition);
     let Some(row) = session.first(sql).await? else {
         let count = session
             .first(Sql::new("SELECT COUNT(*) FROM partitions"))
             .await?;
         let count: i64 = count.map(|row| row.try_get(0)).transpose()?.unwrap_or(0);
         let partitions = u16::try_from(count).unwrap_or(u16::MAX);
-        let partition = batch.partition;
         return Err(LedgerError::NoPartition {
             partition,
             partitions,
         }
         .into());
     };
-    let found: u64 = row.try_get(0)?;
-    let epoch: u32 = row.try_get(1)?;
+    Ok(Locked {
+        fence: row.try_get(0)?,
+        epoch: row.try_get(1)?,
+        applied: Rev(row.try_get(2)?),
+    })
+}
+
+/// Locks the partition and compares the fence. Answers its epoch and how far it is applied.
+async fn fence(session: &mut Session, batch: &Batch) -> Result<(u32, Rev), Failure> {
+    let Locked {
+        fence: found,
+        epoch,
+        applied,
+    } = lock_partition(session, batch.partition).await?;
     if found != batch.fence {
         let (partition, ours) = (batch.partition, batch.fence);
         return Err(LedgerError::Fenced {
@@ -264,7 +293,7 @@ async fn fence(session: &mut Session, batch: &Batch) -> Result<(u32, Rev), Failu
         }
         .into());
     }
-    Ok((epoch, Rev(row.try_get(2)?)))
+    Ok((epoch, applied))
 }
 
 /// Edges and targets: what lies in the partition.
@@ -277,8 +306,8 @@ async fn write_targets_side(
         .keys()
         .map(|edge| (edge.target_row(), TargetValue::default()))
         .collect();
-    rows::lock_edges(session, edges).await?;
-    rows::lock_targets(session, &mut targets).await?;
+    rows::read_edges(session, edges).await?;
+    rows::read_targets(session, &mut targets).await?;
     let before = targets.clone();
     let flips = fold_edges(&checked.accepted, edges, &mut targets, checked.last);
     rows::write_edges(session, edges).await?;
@@ -291,34 +320,70 @@ async fn write_targets_side(
 }
 
 /// Users and days: what lies across partitions.
-async fn write_users_side(
-    session: &mut Session,
-    checked: &Checked<'_>,
-    edges: &Edges,
-    flips: &[Flip],
-) -> Result<(), Failure> {
-    if flips.is_empty() {
-        return Ok(());
-    }
-    let mut pairs_changed = Vec::new();
-    if let Some(user_type) = checked.user_type {
-        let back = between_users(edges, user_type).map(EdgeRow::back);
+pub(super) struct UsersSide {
+    pub partition: u16,
+    /// The number of `USER`, if any target has that type.
+    pub user_type: Option<TypeNo>,
+    /// The time of the newest event.
+    pub now: Rev,
+    /// Whether users without a row are locked before they are written, at the cost of writing them
+    /// twice. Those of pairs always are.
+    pub is_cautious: bool,
+}
+
+impl UsersSide {
+    pub async fn write(
+        &self,
+        session: &mut Session,
+        edges: &Edges,
+        flips: &[Flip],
+    ) -> Result<(), Failure> {
+        if flips.is_empty() {
+            return Ok(());
+        }
+        let mut users = Users::new();
+        for flip in flips {
+            let (kind, user) = (flip.kind, flip.user.clone());
+            users.insert(UserRow { kind, user }, Default::default());
+        }
+        let between: Vec<&EdgeRow> = match self.user_type {
+            Some(user_type) => between_users(edges, user_type).collect(),
+            None => Vec::new(),
+        };
+        let mut of_pairs = BTreeSet::new();
+        for edge in &between {
+            for user in [&edge.user, &edge.target] {
+                let (kind, user) = (edge.kind, user.clone());
+                of_pairs.insert(UserRow { kind, user });
+            }
+        }
+        for user in &of_pairs {
+            users.insert(user.clone(), Default::default());
+        }
+        let must_lock = match self.is_cautious {
+            true => users.keys().cloned().collect(),
+            false => of_pairs,
+        };
+        let missing = rows::lock_users(session, &mut users, &must_lock).await?;
+        let before = users.clone();
+        let back = between.into_iter().map(EdgeRow::back);
         let back = back.filter(|back| !edges.contains_key(back)).collect();
-        let back = rows::lock_back(session, back).await?;
-        pairs_changed = pairs(edges, &back, user_type);
+        let back = rows::read_back(session, back).await?;
+        let pairs_changed = match self.user_type {
+            Some(user_type) => pairs(edges, &back, user_type),
+            None => Vec::new(),
+        };
+        let days = fold_users(flips, &pairs_changed, &mut users, self.now);
+        let (new, known): (Vec<_>, Vec<_>) =
+            users.iter().partition(|(key, _)| missing.contains(key));
+        rows::add_users(session, &new).await?;
+        let changed: Vec<_> = known
+            .into_iter()
+            .filter(|(key, value)| before.get(*key) != Some(*value))
+            .collect();
+        rows::write_users(session, &changed).await?;
+        rows::add_days(session, &days, self.partition).await
     }
-    let actors = flips.iter().map(|flip| (flip.kind, flip.user.clone()));
-    let of_pairs = pairs_changed
-        .iter()
-        .flat_map(|pair| pair.users.iter().map(|user| (pair.kind, user.clone())));
-    let mut users: Users = actors
-        .chain(of_pairs)
-        .map(|(kind, user)| (UserRow { kind, user }, Default::default()))
-        .collect();
-    rows::lock_users(session, &mut users).await?;
-    let days = fold_users(flips, &pairs_changed, &mut users, checked.last);
-    rows::write_users(session, &users).await?;
-    rows::add_days(session, &days, checked.batch.partition).await
 }
 
 async fn move_on(

@@ -135,6 +135,12 @@ impl Ledger {
         Ok(self.cached(Of::Types, target_type.as_str()).map(TypeNo))
     }
 
+    /// The number of a target type that this process has met.
+    #[must_use]
+    pub fn met_type_no(&self, target_type: &TargetType) -> Option<TypeNo> {
+        self.cached(Of::Types, target_type.as_str()).map(TypeNo)
+    }
+
     /// The name of a kind, if the number was given.
     ///
     /// # Errors

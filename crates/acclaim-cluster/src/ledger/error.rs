@@ -47,7 +47,7 @@ pub enum LedgerError {
         /// How many there are.
         partitions: u16,
     },
-    /// The batch belongs to an epoch that the ledger has not reached.
+    /// The batch belongs to an epoch that the ledger is not in.
     #[error("the batch is of epoch {batch} and the ledger is at {ledger}")]
     FutureEpoch {
         /// The batch's.
@@ -55,6 +55,9 @@ pub enum LedgerError {
         /// The ledger's.
         ledger: u32,
     },
+    /// It could not be done in the time that was given for it. Nothing was written.
+    #[error("it was not done within {0:?} and was given up; nothing was written")]
+    TooLate(Duration),
     /// More than one statement or one transaction may carry.
     #[error("{given} {what} were given; at most {limit} are possible at once")]
     TooMany {
@@ -120,12 +123,26 @@ pub enum SchemaError {
     #[error("another node held the migration lock for {0:?}; try again when it is done")]
     Locked(Duration),
     /// The store was made with other settings.
-    #[error("the ledger was made with {found} partitions, not {asked}; their number is fixed")]
+    #[error(
+        "the ledger's store has {found} partitions and the configuration asks for {asked}; their \
+         number is fixed when a store is made: set it to {found}, or use an empty database"
+    )]
     Partitions {
         /// In the ledger.
         found: u16,
         /// Asked for.
         asked: u16,
+    },
+    /// The store is laid out in a way that this program does not know.
+    #[error(
+        "the ledger's store is of format {found} and this program knows {known}; run the program \
+         that made it, or a newer one"
+    )]
+    Format {
+        /// In the ledger.
+        found: u32,
+        /// In this program.
+        known: u32,
     },
 }
 
@@ -162,6 +179,8 @@ pub enum Class {
     Lost,
     /// The server ended the statement after its time.
     Timeout,
+    /// Another transaction added a row that was not there a moment before.
+    Overtaken,
     /// The connection was lost at COMMIT; the transaction turned out not to be there.
     NotCommitted,
 }

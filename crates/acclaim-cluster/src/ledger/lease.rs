@@ -11,7 +11,7 @@ use std::time::Duration;
 use acclaim_core::Rev;
 use sqlx::Row;
 
-use super::error::{Failure, LedgerError, SchemaError};
+use super::error::{Failure, LedgerError};
 use super::pools::Ledger;
 use super::session::{Session, Sql, give_up};
 
@@ -21,7 +21,9 @@ pub const MAX_PARTITIONS: u16 = 4_096;
 pub const MAX_OWNER_BYTES: usize = 64;
 
 /// The server's time in microseconds, or the test's where one is given as the parameter.
-pub(super) const NOW: &str = "COALESCE(?, CAST(UNIX_TIMESTAMP(NOW(6)) * 1000000 AS UNSIGNED))";
+// The outer cast is for TiDB, to which a parameter that is NULL makes all of it a text.
+pub(super) const NOW: &str =
+    "CAST(COALESCE(?, CAST(UNIX_TIMESTAMP(NOW(6)) * 1000000 AS UNSIGNED)) AS UNSIGNED)";
 
 /// The right to write a partition until somebody else takes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,28 +56,6 @@ pub struct Partition {
 }
 
 impl Ledger {
-    /// Makes the partitions of a new store, or compares their number with the store's.
-    ///
-    /// # Errors
-    /// [`SchemaError::Partitions`] when the store was made with another number.
-    pub async fn make_partitions(&self, partitions: u16) -> Result<(), LedgerError> {
-        if !(1..=MAX_PARTITIONS).contains(&partitions) {
-            let limit = usize::from(MAX_PARTITIONS);
-            let given = usize::from(partitions);
-            return Err(LedgerError::TooMany {
-                what: "partitions",
-                given,
-                limit,
-            });
-        }
-        self.retried(|| async move {
-            let mut session = self.writing().await?;
-            let outcome = make(&mut session, partitions).await;
-            give_up(&mut session, outcome).await
-        })
-        .await
-    }
-
     /// Takes up to `most` leases that are free or over, for `owner`.
     ///
     /// # Errors
@@ -131,6 +111,22 @@ impl Ledger {
         .await
     }
 
+    /// Ends the lease of a partition, whoever holds it, and answers how far the partition is
+    /// applied: batches that were read from its journal before this call are not applied after it.
+    /// For whoever opens the partition again after Redis lost its journal and does not hold its
+    /// lease; who does applies an empty batch instead, which answers the same.
+    ///
+    /// # Errors
+    /// [`LedgerError`].
+    pub async fn fence_off(&self, partition: u16) -> Result<Rev, LedgerError> {
+        self.retried(|| async move {
+            let mut session = self.writing().await?;
+            let outcome = fence_off(&mut session, partition).await;
+            give_up(&mut session, outcome).await
+        })
+        .await
+    }
+
     /// All partitions.
     ///
     /// # Errors
@@ -162,39 +158,21 @@ fn partition(row: &sqlx::mysql::MySqlRow) -> Result<Partition, Failure> {
     })
 }
 
-async fn make(session: &mut Session, partitions: u16) -> Result<(), Failure> {
+async fn fence_off(session: &mut Session, partition: u16) -> Result<Rev, Failure> {
     session.begin("START TRANSACTION").await?;
-    let mut sql = Sql::new("INSERT IGNORE INTO meta (name, value) VALUES ('partitions', ?)");
-    sql.bind(partitions.to_string().into_bytes());
-    session.run(sql).await?;
-    let found = Sql::new("SELECT value FROM meta WHERE name = 'partitions' FOR UPDATE");
-    let found = session.first(found).await?;
-    let value: Vec<u8> = found
-        .map(|row| row.try_get(0))
-        .transpose()?
-        .unwrap_or_default();
-    let found = std::str::from_utf8(&value)
-        .ok()
-        .and_then(|text| text.parse().ok());
-    let found: u16 =
-        found.ok_or_else(|| LedgerError::Corrupt(format!("meta.partitions is {value:?}")))?;
-    if found != partitions {
-        return Err(LedgerError::from(SchemaError::Partitions {
-            found,
-            asked: partitions,
-        })
-        .into());
-    }
     let mut sql = Sql::new(
-        "INSERT IGNORE INTO partitions (n, epoch, owner, fence, lease_until, applied) VALUES ",
+        "UPDATE partitions SET fence = fence + 1, owner = '', lease_until = 0 WHERE n = ?",
     );
-    sql.rows("(?, 1, '', 0, 0, 0)", usize::from(partitions));
-    for n in 0..partitions {
-        sql.bind(n);
-    }
+    sql.bind(partition);
     session.run(sql).await?;
+    let mut sql = Sql::new("SELECT applied FROM partitions WHERE n = ?");
+    sql.bind(partition);
+    let row = session.first(sql).await?;
+    let row =
+        row.ok_or_else(|| LedgerError::Corrupt(format!("there is no partition {partition}")))?;
+    let applied = Rev(row.try_get(0)?);
     session.commit().await?;
-    Ok(())
+    Ok(applied)
 }
 
 async fn take(

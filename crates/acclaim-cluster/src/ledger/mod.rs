@@ -7,35 +7,47 @@
 //! - [`codec`] and [`blob`]: how things stand in columns;
 //! - [`schema`] and [`migrate`]: the tables and how they come to be;
 //! - [`dictionary`]: the numbers of kinds and target types;
+//! - [`store`]: who the store is, how many partitions it has, its epoch;
 //! - [`lease`]: who may write a partition;
 //! - [`apply`]: a batch of events in one transaction;
+//! - [`bulk`]: many edges at once, past Redis;
 //! - [`read`]: everything that is asked of the record;
+//! - [`check`] and `repair`: whether everything follows from the edges, and mending it;
+//! - [`replicas`]: reading from replicas what may be a moment late;
 //! - [`journals`]: audit, checks, dead letters and jobs.
 //!
 //! Invariants:
 //! - Whoever writes edges of a partition holds the partition's row locked and has checked its
 //!   fence in the same transaction.
-//! - Locks are taken in one order: the partition, its edges, its targets, the edges back, users,
-//!   the days. Rows of one table in the order of their keys.
+//! - Locks are taken in one order: the partition, users, the days. Rows of one table in the order
+//!   of their keys. The partition's lock stands for its edges and targets, which have none.
 //! - Statements that hold on all three servers only: `VALUES(col)` in upserts, no `SKIP LOCKED`, no
 //!   `FOR SHARE`, no index that must descend.
 
 pub mod apply;
 pub mod blob;
+pub mod bulk;
+pub mod check;
 pub mod codec;
 pub mod dictionary;
 pub mod error;
 pub mod event;
 mod fold;
+pub mod forget;
 pub mod journals;
 pub mod lease;
+mod members;
 pub mod migrate;
 mod pools;
 pub mod read;
+pub mod recount;
+mod repair;
+pub mod replicas;
 mod retry;
 mod rows;
 pub mod schema;
 mod session;
+pub mod store;
 
 pub use apply::{Applied, MAX_BATCH_EVENTS};
 pub use dictionary::{KindNo, TypeNo};
@@ -43,3 +55,4 @@ pub use error::{Class, LedgerError, SchemaError};
 pub use event::{Batch, Entry, LedgerEvent};
 pub use lease::Lease;
 pub use pools::{Bounds, Ledger};
+pub use store::{EpochRaised, Store, StoreSpec};

@@ -14,11 +14,12 @@ use sqlx::{Executor, MySqlPool};
 
 use super::dictionary::Dictionary;
 use super::error::{Failure, LedgerError};
+use super::replicas::{MAX_REPLICAS, Replicas};
 use super::retry::{self, Counters};
 use super::session::{Session, Sql};
 
 /// Bounds on the work with the ledger.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bounds {
     /// Connections that apply journals, take leases and write administration.
     pub write_connections: u32,
@@ -41,6 +42,8 @@ pub struct Bounds {
     pub longest_pause: Duration,
     /// The longest wait for another node's migration, in whole seconds of at least one.
     pub migrate_timeout: Duration,
+    /// Replicas that are later than this are not read from.
+    pub max_replica_lag: Duration,
 }
 
 impl Default for Bounds {
@@ -56,6 +59,7 @@ impl Default for Bounds {
             first_pause: Duration::from_millis(10),
             longest_pause: Duration::from_millis(500),
             migrate_timeout: Duration::from_secs(60),
+            max_replica_lag: Duration::from_secs(3),
         }
     }
 }
@@ -64,6 +68,8 @@ impl Default for Bounds {
 #[derive(Clone, Debug)]
 pub struct Ledger {
     pub(super) shared: Arc<Shared>,
+    /// Whether what may be a moment late is read from replicas.
+    pub(super) may_lag: bool,
 }
 
 #[derive(Debug)]
@@ -71,6 +77,7 @@ pub(super) struct Shared {
     pub bounds: Bounds,
     pub writes: MySqlPool,
     pub reads: MySqlPool,
+    pub replicas: Replicas,
     pub options: MySqlConnectOptions,
     pub dictionary: Dictionary,
     pub counters: Counters,
@@ -103,15 +110,37 @@ impl Ledger {
         bounds: Bounds,
         clock: Option<Arc<AtomicU64>>,
     ) -> Result<Self, LedgerError> {
-        if !url.starts_with("mysql://") {
-            let form = "mysql://user:password@host:port/database";
-            return Err(LedgerError::Refused(format!(
-                "the ledger's URL is not of the form {form}"
-            )));
+        Self::build(url, &[], bounds, clock)
+    }
+
+    /// As [`Ledger::new`], with replicas, of the same form, from which
+    /// [`Ledger::from_replicas`] reads.
+    ///
+    /// # Errors
+    /// As [`Ledger::new`]; [`LedgerError::TooMany`] for more than
+    /// [`MAX_REPLICAS`](super::replicas::MAX_REPLICAS).
+    pub fn with_replicas(
+        url: &str,
+        replicas: &[String],
+        bounds: Bounds,
+    ) -> Result<Self, LedgerError> {
+        Self::build(url, replicas, bounds, None)
+    }
+
+    fn build(
+        url: &str,
+        replicas: &[String],
+        bounds: Bounds,
+        clock: Option<Arc<AtomicU64>>,
+    ) -> Result<Self, LedgerError> {
+        if replicas.len() > MAX_REPLICAS {
+            return Err(LedgerError::TooMany {
+                what: "replicas",
+                given: replicas.len(),
+                limit: MAX_REPLICAS,
+            });
         }
-        let options = MySqlConnectOptions::from_str(url)
-            .map_err(|error| LedgerError::Refused(format!("the ledger's URL: {error}")))?
-            .statement_cache_capacity(STATEMENTS_A_CONNECTION);
+        let options = connect_options(url)?;
         let writes = pool(
             &options,
             &bounds,
@@ -124,9 +153,18 @@ impl Ledger {
             bounds.read_connections,
             Isolation::RepeatableRead,
         );
+        let mut of_replicas = Vec::with_capacity(replicas.len());
+        for url in replicas {
+            let options = connect_options(url)?;
+            let address = format!("{}:{}", options.get_host(), options.get_port());
+            let connections = bounds.read_connections;
+            let pool = pool(&options, &bounds, connections, Isolation::RepeatableRead);
+            of_replicas.push((address, pool));
+        }
         let shared = Shared {
             writes,
             reads,
+            replicas: Replicas::new(of_replicas),
             options,
             bounds,
             dictionary: Dictionary::default(),
@@ -135,6 +173,7 @@ impl Ledger {
         };
         Ok(Self {
             shared: Arc::new(shared),
+            may_lag: false,
         })
     }
 
@@ -154,6 +193,7 @@ impl Ledger {
     pub async fn close(&self) {
         self.shared.writes.close().await;
         self.shared.reads.close().await;
+        self.shared.replicas.close().await;
     }
 
     pub(super) async fn writing(&self) -> Result<Session, sqlx::Error> {
@@ -164,7 +204,7 @@ impl Ledger {
         Session::new(&self.shared.reads, self.client_limit()).await
     }
 
-    fn client_limit(&self) -> Duration {
+    pub(super) fn client_limit(&self) -> Duration {
         self.shared.bounds.statement_timeout + self.shared.bounds.statement_grace
     }
 
@@ -182,6 +222,11 @@ impl Ledger {
         sql: impl Fn() -> Sql,
     ) -> Result<Vec<sqlx::mysql::MySqlRow>, LedgerError> {
         let sql = &sql;
+        if self.may_lag
+            && let Some(rows) = self.replica_rows(sql()).await
+        {
+            return Ok(rows);
+        }
         self.retried(|| async move { Ok(self.reading().await?.all(sql()).await?) })
             .await
     }
@@ -193,6 +238,18 @@ impl Ledger {
             .as_ref()
             .map(|clock| clock.load(Ordering::SeqCst))
     }
+}
+
+fn connect_options(url: &str) -> Result<MySqlConnectOptions, LedgerError> {
+    if !url.starts_with("mysql://") {
+        let form = "mysql://user:password@host:port/database";
+        return Err(LedgerError::Refused(format!(
+            "the ledger's URL is not of the form {form}"
+        )));
+    }
+    let options = MySqlConnectOptions::from_str(url)
+        .map_err(|error| LedgerError::Refused(format!("the ledger's URL: {error}")))?;
+    Ok(options.statement_cache_capacity(STATEMENTS_A_CONNECTION))
 }
 
 /// Prepared statements that one connection keeps: each multi-row statement in each of its sizes,
@@ -230,6 +287,11 @@ async fn prepare(
     let (version,): (String,) = sqlx::query_as("SELECT VERSION()")
         .fetch_one(&mut *conn)
         .await?;
+    if version.contains("TiDB") {
+        // Where that is not the default: only then does FOR UPDATE lock before the commit.
+        conn.execute("SET SESSION tidb_txn_mode = 'pessimistic'")
+            .await?;
+    }
     let limit = if version.contains("MariaDB") {
         sqlx::query("SET SESSION max_statement_time = ?")
             .bind(bounds.statement_timeout.as_secs_f64())

@@ -1,6 +1,6 @@
 //! Tries again what is worth it, within bounds, with full jitter.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use rand::Rng;
@@ -15,9 +15,14 @@ pub struct Counters {
     lock_waits: AtomicU64,
     lost: AtomicU64,
     timeouts: AtomicU64,
+    overtaken: AtomicU64,
     not_committed: AtomicU64,
     found_committed: AtomicU64,
+    cautious: AtomicU32,
 }
+
+/// Batches that lock new users first after one was overtaken.
+const CAUTIOUS_BATCHES: u32 = 64;
 
 impl Counters {
     fn of(&self, class: Class) -> &AtomicU64 {
@@ -26,6 +31,7 @@ impl Counters {
             Class::LockWait => &self.lock_waits,
             Class::Lost => &self.lost,
             Class::Timeout => &self.timeouts,
+            Class::Overtaken => &self.overtaken,
             Class::NotCommitted => &self.not_committed,
         }
     }
@@ -44,6 +50,18 @@ impl Counters {
 
     pub(super) fn count(&self, class: Class) {
         self.of(class).fetch_add(1, Ordering::Relaxed);
+        if class == Class::Overtaken {
+            self.cautious.store(CAUTIOUS_BATCHES, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether users without a row are to be locked before they are written: lately somebody else
+    /// wrote one in between, as happens while many users are new.
+    pub(super) fn is_cautious(&self) -> bool {
+        let less = |left: u32| left.checked_sub(1);
+        self.cautious
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, less)
+            .is_ok()
     }
 
     pub(super) fn count_found_committed(&self) {
@@ -70,7 +88,7 @@ where
         tracing::debug!(attempt, ?class, last, "the ledger failed");
         if attempt >= bounds.attempts {
             return Err(match class {
-                Class::Deadlock | Class::LockWait => LedgerError::Contended {
+                Class::Deadlock | Class::LockWait | Class::Overtaken => LedgerError::Contended {
                     attempts: attempt,
                     last,
                 },
@@ -107,6 +125,15 @@ mod tests {
             assert!(pause <= bounds.longest_pause);
             assert!(attempt > 1 || pause <= bounds.first_pause);
         }
+    }
+
+    #[test]
+    fn caution_ends() {
+        let counters = Counters::default();
+        assert!(!counters.is_cautious());
+        counters.count(Class::Overtaken);
+        assert!((0..CAUTIOUS_BATCHES).all(|_| counters.is_cautious()));
+        assert!(!counters.is_cautious());
     }
 
     #[tokio::test(start_paused = true)]

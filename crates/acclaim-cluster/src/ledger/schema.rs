@@ -8,13 +8,18 @@
 //! - `by_user` has the type before the time: a list of one type is one range, and a list of all is
 //!   the merge of the few types that the user has, with ties in the order of the types' names.
 //! - `place` and `count_place` are 2^53 − 1 less the rev or the count: highest first is ascending.
+//! - The indexes of `targets` name the id at their end. InnoDB has it there anyway; TiDB would sort
+//!   by it else.
 //! - `targets.edges` counts the rows of a target, unset ones too.
 //! - `users.types` holds, for each type, what the user did and on which days, so that the first
 //!   transition of a day is known by the user's own row and `daily` counts distinct users without
 //!   a table of users by day.
 //! - `daily` is spread over [`DAILY_SHARDS`], so that partitions do not wait for one row of today.
-//! - Nothing that grows with the writes has a key that grows at one end; `audit`, `checks`,
-//!   `dead_letters` and `jobs` are rare.
+//! - Nothing that grows with the writes has a key that grows at one end, so no one node of a TiDB
+//!   takes all writes; `audit`, `checks`, `dead_letters` and `jobs` are rare and read in the order
+//!   in which they came, so their numbers grow. TiDB is told to give those out one by one
+//!   (`AUTO_ID_CACHE 1`, a comment to the others): by default each of its nodes has 30,000 of its
+//!   own, and the order is lost.
 
 /// The rows that one day's numbers are spread over.
 pub const DAILY_SHARDS: u16 = 8;
@@ -80,8 +85,8 @@ pub const MIGRATIONS: &[Migration] = &[Migration {
   last_day INT UNSIGNED NOT NULL,
   pulse BLOB NOT NULL,
   PRIMARY KEY (kind, target_type, target),
-  KEY by_count (kind, target_type, count_place),
-  KEY by_day (kind, target_type, last_day)
+  KEY by_count (kind, target_type, count_place, target),
+  KEY by_day (kind, target_type, last_day, target)
 )",
         "CREATE TABLE users (
   kind SMALLINT UNSIGNED NOT NULL,
@@ -109,6 +114,10 @@ pub const MIGRATIONS: &[Migration] = &[Migration {
   lease_until BIGINT UNSIGNED NOT NULL,
   applied BIGINT UNSIGNED NOT NULL
 )",
+        "CREATE TABLE workers (
+  name VARBINARY(64) NOT NULL PRIMARY KEY,
+  alive_until BIGINT UNSIGNED NOT NULL
+)",
         "CREATE TABLE dead_letters (
   id BIGINT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY,
   part SMALLINT UNSIGNED NOT NULL,
@@ -118,14 +127,14 @@ pub const MIGRATIONS: &[Migration] = &[Migration {
   reason VARCHAR(512) NOT NULL,
   payload BLOB NOT NULL,
   UNIQUE KEY by_event (part, epoch, seq)
-) DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin",
+) DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin /*T![auto_id_cache] AUTO_ID_CACHE 1 */",
         "CREATE TABLE audit (
   id BIGINT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY,
   at BIGINT UNSIGNED NOT NULL,
   action VARCHAR(64) NOT NULL,
   detail TEXT NOT NULL,
   KEY by_time (at)
-) DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin",
+) DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin /*T![auto_id_cache] AUTO_ID_CACHE 1 */",
         "CREATE TABLE checks (
   id BIGINT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY,
   at BIGINT UNSIGNED NOT NULL,
@@ -134,7 +143,7 @@ pub const MIGRATIONS: &[Migration] = &[Migration {
   repaired BIGINT UNSIGNED NOT NULL,
   findings MEDIUMBLOB NOT NULL,
   KEY by_time (at)
-)",
+) /*T![auto_id_cache] AUTO_ID_CACHE 1 */",
         "CREATE TABLE jobs (
   id BIGINT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY,
   spec VARCHAR(255) NOT NULL,
@@ -147,7 +156,7 @@ pub const MIGRATIONS: &[Migration] = &[Migration {
   fence BIGINT UNSIGNED NOT NULL,
   lease_until BIGINT UNSIGNED NOT NULL,
   KEY by_state (state, id)
-) DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin",
+) DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin /*T![auto_id_cache] AUTO_ID_CACHE 1 */",
     ],
 }];
 

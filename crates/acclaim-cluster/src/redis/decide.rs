@@ -1,5 +1,7 @@
 //! Deciding ops: one call a partition.
 
+use std::time::Duration;
+
 use acclaim_core::port::Idempotency;
 use acclaim_core::{Action, Id, Origin, Rev, Transition};
 use redis::Value;
@@ -29,6 +31,8 @@ pub struct DecideOp {
     pub origin: Option<Origin>,
     /// The write's idempotency, and the place of this op in the write.
     pub idempotency: Option<(Idempotency, u32)>,
+    /// Whether it belongs to the same write as the op before: then it is not decided before it.
+    pub continues: bool,
 }
 
 impl DecideOp {
@@ -43,6 +47,7 @@ impl DecideOp {
             excludes: Vec::new(),
             origin: None,
             idempotency: None,
+            continues: false,
         }
     }
 }
@@ -59,6 +64,8 @@ pub enum Decided {
     },
     /// Nothing was decided: this must be loaded first.
     Cold(Cold),
+    /// Nothing was decided: an earlier op of the same write is cold.
+    Waits,
     /// The idempotency key came before with another request.
     Mismatch,
 }
@@ -74,21 +81,47 @@ impl Redis {
         now: Option<Rev>,
         ops: &[DecideOp],
     ) -> Result<Vec<Decided>, RedisError> {
-        let mut call = DECIDE.on(partition);
-        call.arg(now.unwrap_or(Rev::ZERO).0);
-        for op in ops {
-            add(&mut call, op);
-        }
-        let reply = self.call(&call).await?;
-        let answers = script::texts(&DECIDE, &reply)?;
-        if answers.is_empty() {
-            return Ok(vec![Decided::Cold(Cold::Partition); ops.len()]);
-        }
-        let decided: Option<Vec<_>> = answers.into_iter().map(read_answer).collect();
-        match decided {
-            Some(decided) if decided.len() == ops.len() => Ok(decided),
-            _ => Err(unexpected(&reply)),
-        }
+        let reply = self.call(&call(partition, now, ops)).await?;
+        read(&reply, ops.len())
+    }
+
+    /// The same, and waits for at most so long until so many replicas of the server have it. Answers
+    /// also how many have; that fewer have undoes nothing.
+    ///
+    /// # Errors
+    /// As [`Redis::decide`].
+    pub async fn decide_replicated(
+        &self,
+        partition: Partition,
+        now: Option<Rev>,
+        ops: &[DecideOp],
+        replicas: u32,
+        patience: Duration,
+    ) -> Result<(Vec<Decided>, u64), RedisError> {
+        let call = call(partition, now, ops);
+        let (reply, have) = self.call_replicated(&call, replicas, patience).await?;
+        Ok((read(&reply, ops.len())?, have))
+    }
+}
+
+fn call(partition: Partition, now: Option<Rev>, ops: &[DecideOp]) -> Call {
+    let mut call = DECIDE.on(partition);
+    call.arg(now.unwrap_or(Rev::ZERO).0);
+    for op in ops {
+        add(&mut call, op);
+    }
+    call
+}
+
+fn read(reply: &Value, ops: usize) -> Result<Vec<Decided>, RedisError> {
+    let answers = script::texts(&DECIDE, reply)?;
+    if answers.is_empty() {
+        return Ok(vec![Decided::Cold(Cold::Partition); ops]);
+    }
+    let decided: Option<Vec<_>> = answers.into_iter().map(read_answer).collect();
+    match decided {
+        Some(decided) if decided.len() == ops => Ok(decided),
+        _ => Err(unexpected(reply)),
     }
 }
 
@@ -97,7 +130,7 @@ fn unexpected(reply: &Value) -> RedisError {
 }
 
 fn add(call: &mut Call, op: &DecideOp) {
-    let mut code = String::with_capacity(5);
+    let mut code = String::with_capacity(6);
     code.push(match op.action {
         Action::Set => 's',
         Action::Unset => 'u',
@@ -108,6 +141,7 @@ fn add(call: &mut Call, op: &DecideOp) {
         ('x', !op.excludes.is_empty()),
         ('i', op.idempotency.is_some()),
         ('o', op.origin.is_some()),
+        ('c', op.continues),
     ];
     code.extend(flags.iter().filter(|flag| flag.1).map(|flag| flag.0));
     call.arg(op.target.to_string());
@@ -142,6 +176,7 @@ fn read_answer(answer: &[u8]) -> Option<Decided> {
     let text = std::str::from_utf8(answer).ok()?;
     match text.as_bytes().first()? {
         b'M' => Some(Decided::Mismatch),
+        b'W' => Some(Decided::Waits),
         b'T' | b'B' => Cold::parse(text).map(Decided::Cold),
         b'R' => Some(Decided::Done {
             transition: read_transition(&text[1..])?,

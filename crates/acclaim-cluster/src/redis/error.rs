@@ -2,9 +2,14 @@
 
 use std::time::Duration;
 
+use super::address::RedisUrlError;
+
 /// Why a call has no answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RedisError {
+    /// The URL cannot be used.
+    #[error(transparent)]
+    Url(#[from] RedisUrlError),
     /// No answer in time. The call may have been carried out.
     #[error("{address} did not answer within {} ms; the outcome is unknown", waited.as_millis())]
     Timeout {
@@ -57,6 +62,9 @@ impl RedisError {
     /// Whether it is certain that the call changed nothing.
     #[must_use]
     pub fn nothing_done(&self) -> bool {
-        matches!(self, Self::Unavailable { .. } | Self::OutOfMemory { .. })
+        matches!(
+            self,
+            Self::Url(_) | Self::Unavailable { .. } | Self::OutOfMemory { .. }
+        )
     }
 }

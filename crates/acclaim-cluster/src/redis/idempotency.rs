@@ -15,9 +15,10 @@ use redis::Value;
 use super::connection::Redis;
 use super::error::RedisError;
 use super::keys::Partition;
-use super::script::{Call, RESERVE};
+use super::script::{self, Call, RESERVE, SWEEP};
 
-const SHELVES: u16 = 256;
+/// Shelves removed in one call; of each, Redis frees the memory beside its work.
+pub const SHELVES_A_SWEEP: u16 = 64;
 
 /// Whether a request is the first under its key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,15 +73,27 @@ impl Redis {
         }
     }
 
-    /// Removes the answers of a day. Not before the day after the next.
+    /// Removes answers of the day before yesterday and of those before it, some shelves a call.
+    /// Answers how many shelves there were, and whether there is more to do. The time is the
+    /// server's own where none is given.
     ///
     /// # Errors
     /// [`RedisError`].
-    pub async fn forget_answers(&self, partition: Partition, day: u32) -> Result<(), RedisError> {
-        let mut unlink = redis::cmd("UNLINK");
-        for shelf in 0..SHELVES {
-            unlink.arg(format!("{partition}:i:{day}:{shelf:02x}"));
-        }
-        self.command(partition, &unlink).await.map(|_| ())
+    pub async fn sweep_answers(
+        &self,
+        partition: Partition,
+        now: Option<Rev>,
+    ) -> Result<(u64, bool), RedisError> {
+        let mut call = SWEEP.on(partition);
+        call.arg(now.unwrap_or(Rev::ZERO).0).arg(SHELVES_A_SWEEP);
+        let reply = self.call(&call).await?;
+        let texts = script::texts(&SWEEP, &reply)?;
+        let [removed, more] = texts[..] else {
+            return Err(Call::unexpected(&SWEEP, &reply));
+        };
+        let removed = std::str::from_utf8(removed).ok();
+        let removed = removed.and_then(|text| text.parse().ok());
+        let removed = removed.ok_or_else(|| Call::unexpected(&SWEEP, &reply))?;
+        Ok((removed, more == b"1"))
     }
 }

@@ -9,12 +9,16 @@
 //! | `:l` | the last place given in the journal |
 //! | `:d` | the place up to which the ledger has everything |
 //! | `:j` | the journal |
+//! | `:h` | how many entries of the journal the ledger has, and up to which place entries were removed |
+//! | `:w` | a place that somebody waits for the ledger to have |
 //! | `:t:<target>` | a target's record |
 //! | `:b:<target>:<generation>.<level>.<prefix>` | one bucket of a large target |
 //! | `:n:<target>` | the newest active entries of a large target |
 //! | `:i:<day>:<2 hex>` | answers kept for repeated requests |
+//! | `:e` | the next kept answers to be removed: day and shelf |
 //! | `:y` | buckets that wait for their TTL |
 //! | `:k:…` | the token of a load |
+//! | `:u:<user>` | the partitions in which a user wrote lately |
 
 use std::fmt;
 

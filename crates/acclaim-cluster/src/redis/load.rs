@@ -123,6 +123,27 @@ pub struct Claim {
     token: String,
 }
 
+impl Claim {
+    /// What it is for.
+    #[must_use]
+    pub fn cold(&self) -> &Cold {
+        &self.cold
+    }
+
+    pub(super) fn new(partition: Partition, cold: Cold, token: String) -> Self {
+        Self {
+            partition,
+            cold,
+            token,
+        }
+    }
+}
+
+/// A name that no other token has.
+pub(super) fn new_token() -> String {
+    format!("{:x}", rand::random::<u64>())
+}
+
 impl Redis {
     /// Loads what is cold and keeps it for `keep` (a loaded key is in the ledger, so it may go).
     ///
@@ -150,35 +171,50 @@ impl Redis {
         partition: Partition,
         cold: Cold,
     ) -> Result<Result<Claim, Loaded>, RedisError> {
-        let token = format!("{:x}", rand::random::<u64>());
-        let mut call = CLAIM.on(partition);
-        call.arg(cold.letter()).arg(&token).arg(LOAD_TOKEN_MILLIS);
-        match &cold {
-            Cold::Partition => {}
-            Cold::Record(target) => {
-                call.arg(target.to_string());
+        let token = new_token();
+        let reply = self.call(&claim_call(partition, &cold, &token)).await?;
+        read_claim(partition, cold, token, &reply)
+    }
+
+    /// Takes many tokens, those of one server in one pipeline. The answers are in the order of what
+    /// is cold, each by itself.
+    pub async fn claim_many(
+        &self,
+        cold: Vec<(Partition, Cold)>,
+    ) -> Vec<Result<Result<Claim, Loaded>, RedisError>> {
+        let tokens: Vec<String> = cold.iter().map(|_| new_token()).collect();
+        let calls = cold.iter().zip(&tokens);
+        let calls: Vec<Call> = calls
+            .map(|((partition, cold), token)| claim_call(*partition, cold, token))
+            .collect();
+        let replies = self.call_many(&calls).await;
+        let claims = cold.into_iter().zip(tokens).zip(replies);
+        claims
+            .map(|(((partition, cold), token), reply)| read_claim(partition, cold, token, &reply?))
+            .collect()
+    }
+
+    /// Installs records that were read from the ledger under their claims, those of one server in
+    /// one pipeline. A claim of something else is left to expire.
+    pub async fn fill_records(
+        &self,
+        records: Vec<(Claim, TargetRow, EdgeRows)>,
+        keep: Duration,
+    ) -> Vec<Result<Loaded, RedisError>> {
+        let calls = records.iter().map(|(claim, row, edges)| {
+            let mut call = INSTALL.on(claim.partition);
+            call.arg(claim.cold.letter()).arg(&claim.token);
+            if let Cold::Record(target) = &claim.cold {
+                add_record(&mut call, keep, target, row, edges);
             }
-            Cold::Bucket {
-                target,
-                generation,
-                bucket,
-            } => {
-                call.arg(target.to_string());
-                call.arg(generation).arg(bucket.to_string());
-            }
-        }
-        let reply = self.call(&call).await?;
-        match word(&reply) {
-            Some("OK") => Ok(Ok(Claim {
-                partition,
-                cold,
-                token,
-            })),
-            Some("HERE") => Ok(Err(Loaded::Here)),
-            Some("HELD") => Ok(Err(Loaded::Busy)),
-            Some("COLD" | "GONE") => Ok(Err(Loaded::Elsewhere)),
-            _ => Err(Call::unexpected(&CLAIM, &reply)),
-        }
+            call
+        });
+        let calls: Vec<Call> = calls.collect();
+        let replies = self.call_many(&calls).await;
+        replies
+            .into_iter()
+            .map(|reply| read_installed(&reply?))
+            .collect()
     }
 
     /// Reads the ledger and installs what it says.
@@ -193,23 +229,14 @@ impl Redis {
     ) -> Result<Loaded, LoadError> {
         let mut call = INSTALL.on(claim.partition);
         call.arg(claim.cold.letter()).arg(&claim.token);
-        let lives = u64::try_from(keep.as_millis()).unwrap_or(u64::MAX);
         match &claim.cold {
             Cold::Partition => {
                 let applied = source.applied(claim.partition.number).await?;
-                call.arg(applied.0);
+                return Ok(self.fill_partition(claim, applied).await?);
             }
             Cold::Record(target) => {
                 let (row, edges) = source.target(target, MAX_INLINE_ENTRIES).await?;
-                call.arg(lives).arg(target.to_string());
-                call.arg(row.count).arg(row.seq.0).arg(row.edges);
-                if row.edges <= MAX_INLINE_ENTRIES {
-                    call.arg("0");
-                    add_entries(&mut call, &edges);
-                } else {
-                    let Layout { level, split } = Layout::of(row.edges);
-                    call.arg(format!("{level}.{split}"));
-                }
+                add_record(&mut call, keep, target, &row, &edges);
             }
             Cold::Bucket {
                 target,
@@ -217,19 +244,96 @@ impl Redis {
                 bucket,
             } => {
                 let edges = source.bucket(target, bucket.hashes()).await?;
-                call.arg(lives).arg(target.to_string());
+                call.arg(millis(keep)).arg(target.to_string());
                 call.arg(generation).arg(bucket.to_string());
                 // All of it is in the ledger, so any place that is will do.
                 call.arg(0);
                 add_entries(&mut call, &edges);
             }
         }
-        let reply = self.call(&call).await?;
-        match word(&reply) {
-            Some("OK") => Ok(Loaded::Here),
-            Some("LOST") => Ok(Loaded::Busy),
-            _ => Err(Call::unexpected(&INSTALL, &reply).into()),
+        Ok(self.install(&call).await?)
+    }
+
+    /// Opens a partition whose journal begins after `applied`, which was read under this claim and
+    /// behind which no batch of an earlier journal can come any more.
+    ///
+    /// # Errors
+    /// [`RedisError`].
+    pub async fn fill_partition(&self, claim: Claim, applied: Rev) -> Result<Loaded, RedisError> {
+        let mut call = INSTALL.on(claim.partition);
+        call.arg(claim.cold.letter())
+            .arg(&claim.token)
+            .arg(applied.0);
+        self.install(&call).await
+    }
+
+    async fn install(&self, call: &Call) -> Result<Loaded, RedisError> {
+        read_installed(&self.call(call).await?)
+    }
+}
+
+fn claim_call(partition: Partition, cold: &Cold, token: &str) -> Call {
+    let mut call = CLAIM.on(partition);
+    call.arg(cold.letter()).arg(token).arg(LOAD_TOKEN_MILLIS);
+    match cold {
+        Cold::Partition => {}
+        Cold::Record(target) => {
+            call.arg(target.to_string());
         }
+        Cold::Bucket {
+            target,
+            generation,
+            bucket,
+        } => {
+            call.arg(target.to_string());
+            call.arg(generation).arg(bucket.to_string());
+        }
+    }
+    call
+}
+
+fn read_claim(
+    partition: Partition,
+    cold: Cold,
+    token: String,
+    reply: &Value,
+) -> Result<Result<Claim, Loaded>, RedisError> {
+    match word(reply) {
+        Some("OK") => Ok(Ok(Claim::new(partition, cold, token))),
+        Some("HERE") => Ok(Err(Loaded::Here)),
+        Some("HELD") => Ok(Err(Loaded::Busy)),
+        Some("COLD" | "GONE") => Ok(Err(Loaded::Elsewhere)),
+        _ => Err(Call::unexpected(&CLAIM, reply)),
+    }
+}
+
+fn read_installed(reply: &Value) -> Result<Loaded, RedisError> {
+    match word(reply) {
+        Some("OK") => Ok(Loaded::Here),
+        Some("LOST") => Ok(Loaded::Busy),
+        _ => Err(Call::unexpected(&INSTALL, reply)),
+    }
+}
+
+fn millis(keep: Duration) -> u64 {
+    u64::try_from(keep.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn add_record(
+    call: &mut Call,
+    keep: Duration,
+    target: &TargetName,
+    row: &TargetRow,
+    edges: &EdgeRows,
+) {
+    call.arg(millis(keep)).arg(target.to_string());
+    call.arg(row.count).arg(row.seq.0).arg(row.edges);
+    if row.edges <= MAX_INLINE_ENTRIES {
+        call.arg("0");
+        add_entries(call, edges);
+    } else {
+        let Layout { level, split } = Layout::of(row.edges);
+        call.arg(format!("{level}.{split}"));
     }
 }
 

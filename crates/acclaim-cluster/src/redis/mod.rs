@@ -11,17 +11,26 @@
 //!
 //! This module knows no SQL: what a load reads comes through [`load::Source`].
 
+pub mod address;
 pub mod connection;
 pub mod decide;
+pub mod durability;
 pub mod error;
 pub mod event;
 pub mod idempotency;
 pub mod journal;
 pub mod keys;
 pub mod layout;
+pub mod limits;
 pub mod list;
 pub mod load;
+pub mod marks;
 mod node;
 pub mod persist;
+pub mod progress;
 pub mod read;
+mod refusal;
+pub mod renew;
 mod script;
+mod slots;
+mod topology;

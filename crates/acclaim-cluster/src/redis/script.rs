@@ -16,27 +16,36 @@ pub struct Script {
     pub name: &'static str,
     /// What is loaded.
     pub source: &'static str,
+    /// Whether it does no harm to carry a call of it out twice.
+    pub is_repeatable: bool,
     sha: LazyLock<String>,
 }
 
 macro_rules! script {
-    ($name:literal) => {
+    ($name:literal, $is_repeatable:literal) => {
         Script {
             name: $name,
+            is_repeatable: $is_repeatable,
             source: include_str!(concat!("scripts/", $name)),
             sha: LazyLock::new(|| hex_sha1(include_str!(concat!("scripts/", $name)))),
         }
     };
 }
 
-pub static DECIDE: Script = script!("decide.lua");
-pub static READ: Script = script!("read.lua");
-pub static CLAIM: Script = script!("claim.lua");
-pub static INSTALL: Script = script!("install.lua");
-pub static RESERVE: Script = script!("reserve.lua");
-pub static LIST: Script = script!("list.lua");
-pub static INSTALL_LIST: Script = script!("install_list.lua");
-pub static PERSISTED: Script = script!("persisted.lua");
+pub static DECIDE: Script = script!("decide.lua", false);
+pub static READ: Script = script!("read.lua", true);
+pub static CLAIM: Script = script!("claim.lua", false);
+pub static INSTALL: Script = script!("install.lua", false);
+pub static RESERVE: Script = script!("reserve.lua", false);
+pub static LIST: Script = script!("list.lua", true);
+pub static INSTALL_LIST: Script = script!("install_list.lua", true);
+pub static PERSISTED: Script = script!("persisted.lua", true);
+pub static PROGRESS: Script = script!("progress.lua", true);
+pub static SEAL: Script = script!("seal.lua", true);
+pub static MARK: Script = script!("mark.lua", true);
+pub static DROP: Script = script!("drop.lua", false);
+pub static FORGET: Script = script!("forget.lua", true);
+pub static SWEEP: Script = script!("sweep.lua", true);
 
 fn hex_sha1(source: &str) -> String {
     let mut hex = String::with_capacity(40);
@@ -49,10 +58,20 @@ fn hex_sha1(source: &str) -> String {
 
 impl Script {
     /// A call of it on a partition, to which the arguments are still to be added.
+    ///
+    /// It names two keys that never exist. While a Cluster moves their slot both of its servers
+    /// refuse such a call (ASK, TRYAGAIN), so a script never sees a partition of which a part is
+    /// elsewhere: what is not there would look cold and is not.
     pub fn on(&'static self, partition: Partition) -> Call {
         let mut cmd = redis::cmd("EVALSHA");
-        cmd.arg(self.sha.as_str()).arg(1).arg(partition.to_string());
-        Call { script: self, cmd }
+        let tag = partition.to_string();
+        cmd.arg(self.sha.as_str()).arg(2).arg(&tag);
+        cmd.arg(format!("{tag}:"));
+        Call {
+            script: self,
+            partition,
+            cmd,
+        }
     }
 }
 
@@ -60,6 +79,7 @@ impl Script {
 #[derive(Debug)]
 pub struct Call {
     pub script: &'static Script,
+    pub partition: Partition,
     pub cmd: Cmd,
 }
 

@@ -4,14 +4,14 @@ use std::future::Future;
 use std::time::Duration;
 
 use acclaim_cluster::ledger::{Applied, Batch, Bounds, Class, Ledger, LedgerError};
+use acclaim_core::Rev;
 use acclaim_core::port::{Event, Place};
-use acclaim_core::{Rev, TargetType};
+use acclaim_servers::Direction;
 use sqlx::{Connection, Executor, MySqlConnection};
 use tokio::task::JoinHandle;
 
-use crate::apply::BASE;
-use crate::server::{self, Cut, Proxy};
-use crate::stage::{Stage, edge};
+use crate::sql::{Sql, connect, numbers, on_each_server};
+use crate::stage::{BASE, PARTITIONS, Stage, edge};
 
 fn bounds() -> Bounds {
     Bounds {
@@ -43,8 +43,8 @@ struct Held {
 }
 
 impl Held {
-    async fn new(bounds: Bounds) -> Self {
-        let stage = Stage::new().await;
+    async fn new(sql: Sql, bounds: Bounds) -> Self {
+        let stage = Stage::new(sql).await;
         let known = stage.entry(&event(1, "1", "POST:1", 1)).await;
         stage
             .ledger
@@ -53,13 +53,13 @@ impl Held {
             .unwrap();
         let entry = stage.entry(&event(2, "1", "POST:2", 1)).await;
         let batch = stage.batch(0, vec![entry]);
-        let mut holder = server::connect(&stage.url).await;
+        let mut holder = connect(&stage.url).await;
         holder.execute("BEGIN").await.unwrap();
         holder
             .execute("SELECT * FROM users FOR UPDATE")
             .await
             .unwrap();
-        let watcher = server::connect(&stage.url).await;
+        let watcher = connect(&stage.url).await;
         let ledger = Ledger::new(&stage.url, bounds).unwrap();
         Self {
             stage,
@@ -75,26 +75,9 @@ impl Held {
         tokio::spawn(async move { ledger.apply(&batch).await })
     }
 
-    /// Waits until another connection of this database stands before the locked row; answers its
-    /// number.
+    /// Waits until the ledger stands before the locked row; answers its connection's number.
     async fn waiting(&mut self) -> u64 {
-        let sql = "SELECT CAST(id AS UNSIGNED) FROM information_schema.processlist WHERE db = DATABASE() \
-                   AND id <> CONNECTION_ID() AND info LIKE 'SELECT kind, user, given%'";
-        let looked = async {
-            loop {
-                let found = sqlx::query_as(sql)
-                    .fetch_optional(&mut self.watcher)
-                    .await
-                    .unwrap();
-                match found {
-                    Some((id,)) => return id,
-                    None => tokio::time::sleep(Duration::from_millis(5)).await,
-                }
-            }
-        };
-        tokio::time::timeout(Duration::from_secs(30), looked)
-            .await
-            .expect("nobody waits")
+        waiting(&mut self.watcher, "FROM users").await
     }
 
     async fn met(&self, class: Class) {
@@ -128,6 +111,29 @@ impl Held {
     }
 }
 
+/// Waits until another connection of this database runs a statement with these words; answers its
+/// number.
+async fn waiting(watcher: &mut MySqlConnection, words: &str) -> u64 {
+    let sql = "SELECT CAST(id AS UNSIGNED) FROM information_schema.processlist \
+               WHERE db = DATABASE() AND id <> CONNECTION_ID() AND info LIKE ?";
+    let looked = async {
+        loop {
+            let found = sqlx::query_as(sql)
+                .bind(format!("%{words}%"))
+                .fetch_optional(&mut *watcher)
+                .await
+                .unwrap();
+            match found {
+                Some((id,)) => return id,
+                None => tokio::time::sleep(Duration::from_millis(5)).await,
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), looked)
+        .await
+        .expect("nobody waits")
+}
+
 async fn until<F: Future<Output = bool>>(mut holds: impl FnMut() -> F) {
     let waited = async {
         while !holds().await {
@@ -139,45 +145,59 @@ async fn until<F: Future<Output = bool>>(mut holds: impl FnMut() -> F) {
         .expect("it never holds");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_victim_of_a_deadlock_begins_again() {
-    let mut held = Held::new(bounds()).await;
-    // The server chooses the one that wrote less.
-    held.stage
-        .ledger
-        .type_no(&TargetType::parse("OTHER").unwrap())
-        .await
-        .unwrap();
+/// The victim must be the ledger on every server: on one it is who wrote less, on another who
+/// closes the circle. So the holder writes much and waits first, and the ledger, which a third one
+/// kept from going on until then, comes last.
+async fn the_victim_of_a_deadlock_begins_again(sql: Sql) {
+    let mut held = Held::new(sql, bounds()).await;
+    let mut third = connect(&held.stage.url).await;
+    third.execute("BEGIN").await.unwrap();
+    // The target of the batch, POST:2.
+    let target = "INSERT INTO targets SELECT kind, target_type, x'0202', count_place, seq, edges, \
+                  last_day, pulse FROM targets";
+    third.execute(target).await.unwrap();
+    let much = format!(
+        "INSERT INTO daily SELECT 9, 9, seq, 9, 0, 0, 0 FROM {}",
+        numbers(500)
+    );
     held.holder
-        .execute("INSERT INTO daily SELECT 9, 9, seq, 9, 0, 0, 0 FROM seq_1_to_500")
+        .execute(sqlx::AssertSqlSafe(much))
         .await
         .unwrap();
     let applying = held.apply();
-    held.waiting().await;
-    held.holder
-        .execute("UPDATE partitions SET epoch = epoch WHERE n = 0")
-        .await
-        .unwrap();
+    waiting(&mut held.watcher, "targets").await;
+    let (mut holder, mut watcher) = (held.holder, held.watcher);
+    let circle = tokio::spawn(async move {
+        let sql = "UPDATE partitions SET epoch = epoch WHERE n = 0";
+        let closed = holder.execute(sql).await.map(|_| ());
+        (holder, closed)
+    });
+    waiting(&mut watcher, "UPDATE partitions").await;
+    third.execute("ROLLBACK").await.unwrap();
+    let (holder, closed) = circle.await.unwrap();
+    closed.unwrap();
+    (held.holder, held.watcher) = (holder, watcher);
     held.met(Class::Deadlock).await;
     held.let_go().await;
     held.expect(applying).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_lock_that_is_held_too_long_is_waited_for_again() {
-    let mut held = Held::new(bounds()).await;
+async fn a_lock_that_is_held_too_long_is_waited_for_again(sql: Sql) {
+    let mut held = Held::new(sql, bounds()).await;
     let applying = held.apply();
     held.met(Class::LockWait).await;
     held.let_go().await;
     held.expect(applying).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn attempts_end() {
-    let mut held = Held::new(Bounds {
-        attempts: 2,
-        ..bounds()
-    })
+async fn attempts_end(sql: Sql) {
+    let mut held = Held::new(
+        sql,
+        Bounds {
+            attempts: 2,
+            ..bounds()
+        },
+    )
     .await;
     let outcome = held.apply().await.unwrap();
     assert!(
@@ -190,9 +210,8 @@ async fn attempts_end() {
     held.expect(applying).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_killed_connection_is_replaced() {
-    let mut held = Held::new(bounds()).await;
+async fn a_killed_connection_is_replaced(sql: Sql) {
+    let mut held = Held::new(sql, bounds()).await;
     let applying = held.apply();
     let id = held.waiting().await;
     held.watcher
@@ -204,27 +223,21 @@ async fn a_killed_connection_is_replaced() {
     held.expect(applying).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_statement_that_takes_too_long_is_ended_by_the_server() {
-    let mut held = Held::new(Bounds {
+async fn a_statement_that_takes_too_long_is_ended(sql: Sql) {
+    let patient_with_locks = Bounds {
         statement_timeout: Duration::from_secs(1),
+        lock_wait_timeout: Duration::from_secs(60),
         ..bounds()
-    })
-    .await;
-    held.let_go().await;
-    held.holder
-        .execute("LOCK TABLES targets WRITE")
-        .await
-        .unwrap();
+    };
+    let mut held = Held::new(sql, patient_with_locks).await;
     let applying = held.apply();
     held.met(Class::Timeout).await;
-    held.holder.execute("UNLOCK TABLES").await.unwrap();
+    held.let_go().await;
     held.expect(applying).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn who_stops_waiting_leaves_nothing_behind() {
-    let mut held = Held::new(bounds()).await;
+async fn who_stops_waiting_leaves_nothing_behind(sql: Sql) {
+    let mut held = Held::new(sql, bounds()).await;
     let applying = held.apply();
     held.waiting().await;
     applying.abort();
@@ -234,30 +247,40 @@ async fn who_stops_waiting_leaves_nothing_behind() {
     held.expect(applying).await;
 }
 
-async fn cut_at_commit(cut: Cut) -> (Held, Applied) {
-    let mut held = Held::new(bounds()).await;
+/// Where the connection is lost.
+#[derive(Clone, Copy, Debug)]
+enum Cut {
+    /// The word does not reach the server whole.
+    Before,
+    /// It does, and the answer does not come back.
+    After,
+}
+
+async fn cut_at_commit(sql: Sql, cut: Cut) -> (Held, Applied) {
+    let mut held = Held::new(sql, bounds()).await;
     held.let_go().await;
-    let (proxy, by) = Proxy::start(&held.stage.url).await;
+    let (proxy, by) = sql.proxy(&held.stage.url).await;
     held.ledger = Ledger::new(&by, bounds()).unwrap();
     // A query, and then the word: not the READ COMMITTED of a new connection.
-    proxy.set(b"\x03COMMIT", cut);
+    match cut {
+        Cut::Before => proxy.cut_after(Direction::ToServer, b"\x03COMMI"),
+        Cut::After => proxy.lose_reply_to(b"\x03COMMIT"),
+    }
     let applied = held.ledger.apply(&held.batch).await.unwrap();
-    assert!(proxy.is_sprung());
+    assert_eq!(proxy.sprung(), 1);
     assert_eq!(held.edges().await, 2);
     (held, applied)
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_commit_that_never_arrived_is_found_missing() {
-    let (held, applied) = cut_at_commit(Cut::Before).await;
+async fn a_commit_that_never_arrived_is_found_missing(sql: Sql) {
+    let (held, applied) = cut_at_commit(sql, Cut::Before).await;
     assert_eq!(applied.flips, 1);
     assert_eq!(held.ledger.retries().met(Class::NotCommitted), 1);
     assert_eq!(held.ledger.retries().found_committed(), 0);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_commit_whose_answer_is_lost_is_found_there() {
-    let (held, applied) = cut_at_commit(Cut::After).await;
+async fn a_commit_whose_answer_is_lost_is_found_there(sql: Sql) {
+    let (held, applied) = cut_at_commit(sql, Cut::After).await;
     assert_eq!(
         (applied.flips, applied.applied),
         (1, Rev(BASE + 2)),
@@ -267,15 +290,14 @@ async fn a_commit_whose_answer_is_lost_is_found_there() {
     assert_eq!(held.ledger.retries().found_committed(), 1);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_commit_that_cannot_be_found_out_is_made_again() {
-    let mut held = Held::new(bounds()).await;
+async fn a_commit_that_cannot_be_found_out_is_made_again(sql: Sql) {
+    let mut held = Held::new(sql, bounds()).await;
     held.let_go().await;
     held.ledger.apply(&held.batch).await.unwrap();
     // The same once more: `applied` was there before, and says nothing about this one.
-    let (proxy, by) = Proxy::start(&held.stage.url).await;
+    let (proxy, by) = sql.proxy(&held.stage.url).await;
     let ledger = Ledger::new(&by, bounds()).unwrap();
-    proxy.set(b"\x03COMMIT", Cut::After);
+    proxy.lose_reply_to(b"\x03COMMIT");
     let applied = ledger.apply(&held.batch).await.unwrap();
     assert_eq!((applied.flips, applied.stale), (0, 1));
     assert_eq!(ledger.retries().found_committed(), 0);
@@ -308,10 +330,9 @@ async fn a_server_that_is_not_there_is_told_in_time() {
 }
 
 /// Two workers make the same pairs mutual from both ends at once: neither may miss the other.
-#[tokio::test(flavor = "multi_thread")]
-async fn pairs_that_become_mutual_from_both_ends_at_once_are_counted_once() {
+async fn pairs_that_become_mutual_from_both_ends_at_once_are_counted_once(sql: Sql) {
     const PAIRS: u64 = 40;
-    let stage = Stage::new().await;
+    let stage = Stage::new(sql).await;
     // Connection churn would be hidden by patience: many attempts, short pauses.
     let patient = || {
         Ledger::new(
@@ -345,9 +366,66 @@ async fn pairs_that_become_mutual_from_both_ends_at_once_are_counted_once() {
     for worker in workers {
         worker.await.unwrap();
     }
-    let mut conn = server::connect(&stage.url).await;
+    let mut conn = connect(&stage.url).await;
     let sql = "SELECT COUNT(*) FROM users WHERE mutual = 1";
     let (mutual,): (i64,) = sqlx::query_as(sql).fetch_one(&mut conn).await.unwrap();
     assert_eq!(mutual as u64, PAIRS * 2);
     conn.close().await.unwrap();
 }
+
+/// Workers that write the same users for the first time, all at once.
+async fn new_users_of_many_workers_at_once_are_counted_once(sql: Sql) {
+    const USERS: u64 = 60;
+    const ROUNDS: u64 = 5;
+    let stage = Stage::new(sql).await;
+    let mut workers = Vec::new();
+    for partition in 0..PARTITIONS {
+        let mut batches = Vec::new();
+        for round in 0..ROUNDS {
+            let mut entries = Vec::new();
+            for user in 0..USERS {
+                let seq = 10 + round * USERS + user;
+                let to = format!("POST:{}", u64::from(partition) + 10 * round);
+                let user = (user + round * USERS / 2).to_string();
+                entries.push(
+                    stage
+                        .entry(&event(seq, &user, &to, user.len() as u64))
+                        .await,
+                );
+            }
+            batches.push(stage.batch(partition, entries));
+        }
+        let ledger = stage.ledger.clone();
+        workers.push(tokio::spawn(async move {
+            for batch in batches {
+                ledger.apply(&batch).await.unwrap();
+            }
+        }));
+    }
+    for worker in workers {
+        worker.await.unwrap();
+    }
+    let mut conn = connect(&stage.url).await;
+    let sums = "SELECT CAST(SUM(given) AS SIGNED), (SELECT COUNT(*) FROM edges), \
+                (SELECT CAST(SUM(users) AS SIGNED) FROM daily WHERE target_type = 0), COUNT(*) \
+                FROM users";
+    let found: (i64, i64, i64, i64) = sqlx::query_as(sums).fetch_one(&mut conn).await.unwrap();
+    let edges = (USERS * ROUNDS * u64::from(PARTITIONS)) as i64;
+    let users = (USERS + USERS / 2 * (ROUNDS - 1)) as i64;
+    assert_eq!(found, (edges, edges, users, users));
+    conn.close().await.unwrap();
+}
+
+on_each_server!(
+    new_users_of_many_workers_at_once_are_counted_once,
+    the_victim_of_a_deadlock_begins_again,
+    a_lock_that_is_held_too_long_is_waited_for_again,
+    attempts_end,
+    a_killed_connection_is_replaced,
+    a_statement_that_takes_too_long_is_ended,
+    who_stops_waiting_leaves_nothing_behind,
+    a_commit_that_never_arrived_is_found_missing,
+    a_commit_whose_answer_is_lost_is_found_there,
+    a_commit_that_cannot_be_found_out_is_made_again,
+    pairs_that_become_mutual_from_both_ends_at_once_are_counted_once,
+);

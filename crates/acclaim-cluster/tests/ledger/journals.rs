@@ -10,23 +10,22 @@ use acclaim_cluster::ledger::{Bounds, Ledger};
 use acclaim_core::port::{CheckReport, Finding, Invariant, JobSpec, JobState};
 use acclaim_core::{Id, Kinds, Rev};
 
-use crate::server;
+use crate::sql::{Sql, on_each_server};
 use crate::stage::{kind, target};
 
 const HOUR: u64 = 3_600_000_000;
 const LENGTH: Duration = Duration::from_secs(10);
 
-async fn ledger() -> (Ledger, Arc<AtomicU64>) {
+async fn ledger(sql: Sql) -> (Ledger, Arc<AtomicU64>) {
     let clock = Arc::new(AtomicU64::new(1_000 * HOUR));
-    let url = server::database().await;
+    let url = sql.database().await;
     let ledger = Ledger::with_clock(&url, Bounds::default(), Some(Arc::clone(&clock))).unwrap();
     ledger.migrate().await.unwrap();
     (ledger, clock)
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_audit_is_read_newest_first_and_by_hours() {
-    let (ledger, clock) = ledger().await;
+async fn the_audit_is_read_newest_first_and_by_hours(sql: Sql) {
+    let (ledger, clock) = ledger(sql).await;
     ledger.write_audit("erase", "user 1; '\"--").await.unwrap();
     clock.fetch_add(2 * HOUR, Ordering::SeqCst);
     ledger
@@ -44,9 +43,8 @@ async fn the_audit_is_read_newest_first_and_by_hours() {
     assert_eq!(ledger.audit(1).await.unwrap().len(), 1);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn checks_are_summed_by_hours() {
-    let (ledger, clock) = ledger().await;
+async fn checks_are_summed_by_hours(sql: Sql) {
+    let (ledger, clock) = ledger(sql).await;
     let finding = Finding {
         invariant: Invariant::TargetCount,
         subject: "likes POST:1".to_owned(),
@@ -76,9 +74,8 @@ async fn checks_are_summed_by_hours() {
     assert_eq!((newest.checked, newest.findings.len()), (10, 1));
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_job_goes_on_where_another_node_left_it() {
-    let (ledger, clock) = ledger().await;
+async fn a_job_goes_on_where_another_node_left_it(sql: Sql) {
+    let (ledger, clock) = ledger(sql).await;
     let kinds = Kinds::default();
     let specs = [
         JobSpec::EraseUser(Id::parse("a-b").unwrap()),
@@ -136,9 +133,8 @@ async fn a_job_goes_on_where_another_node_left_it() {
     assert!(ledger.note_progress(&first, LENGTH).await.is_err());
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn jobs_do_not_queue_for_ever() {
-    let (ledger, _) = ledger().await;
+async fn jobs_do_not_queue_for_ever(sql: Sql) {
+    let (ledger, _) = ledger(sql).await;
     let kinds = Kinds::default();
     let spec = JobSpec::Recover(kind(0));
     for _ in 0..MAX_OPEN_JOBS {
@@ -146,3 +142,10 @@ async fn jobs_do_not_queue_for_ever() {
     }
     assert_eq!(ledger.queue_job(&spec, &kinds).await.unwrap(), None);
 }
+
+on_each_server!(
+    the_audit_is_read_newest_first_and_by_hours,
+    checks_are_summed_by_hours,
+    a_job_goes_on_where_another_node_left_it,
+    jobs_do_not_queue_for_ever,
+);

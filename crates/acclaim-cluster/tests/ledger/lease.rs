@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use acclaim_cluster::ledger::{Batch, Bounds, Ledger, LedgerError, SchemaError};
+use acclaim_cluster::ledger::{Batch, Bounds, Ledger, LedgerError, StoreSpec};
 
-use crate::server;
+use crate::sql::{Sql, on_each_server};
 use crate::stage::{PARTITIONS, ledger};
 
 const LENGTH: Duration = Duration::from_secs(10);
@@ -18,14 +18,17 @@ struct Two {
 }
 
 impl Two {
-    async fn new() -> Self {
-        let url = server::database().await;
+    async fn new(sql: Sql) -> Self {
+        let url = sql.database().await;
         let clock = Arc::new(AtomicU64::new(1_000_000_000));
         let worker =
             || Ledger::with_clock(&url, Bounds::default(), Some(Arc::clone(&clock))).unwrap();
         let (one, other) = (worker(), worker());
         one.migrate().await.unwrap();
-        one.make_partitions(PARTITIONS).await.unwrap();
+        let spec = StoreSpec {
+            partitions: PARTITIONS,
+        };
+        one.create_or_open_store(&spec).await.unwrap();
         Self { clock, one, other }
     }
 
@@ -44,9 +47,8 @@ fn empty(partition: u16, fence: u64) -> Batch {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_lease_is_held_until_it_ends_or_is_given_back() {
-    let two = Two::new().await;
+async fn a_lease_is_held_until_it_ends_or_is_given_back(sql: Sql) {
+    let two = Two::new(sql).await;
     let first = two.one.take_leases("one", 3, LENGTH).await.unwrap();
     let partitions: Vec<u16> = first.iter().map(|lease| lease.partition).collect();
     assert_eq!(partitions, [0, 1, 2]);
@@ -78,9 +80,8 @@ async fn a_lease_is_held_until_it_ends_or_is_given_back() {
     assert_eq!(seen[1].left, LENGTH / 2);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_worker_that_lost_its_lease_cannot_write() {
-    let two = Two::new().await;
+async fn a_worker_that_lost_its_lease_cannot_write(sql: Sql) {
+    let two = Two::new(sql).await;
     let old = two.one.take_leases("one", 2, LENGTH).await.unwrap();
     two.one.apply(&empty(0, old[0].fence)).await.unwrap();
     two.pass(LENGTH);
@@ -108,9 +109,8 @@ async fn a_worker_that_lost_its_lease_cannot_write() {
     two.other.apply(&empty(0, new[0].fence)).await.unwrap();
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_clock_that_is_set_back_steals_nothing() {
-    let two = Two::new().await;
+async fn a_clock_that_is_set_back_steals_nothing(sql: Sql) {
+    let two = Two::new(sql).await;
     let held = two
         .one
         .take_leases("one", PARTITIONS, LENGTH)
@@ -121,12 +121,14 @@ async fn a_clock_that_is_set_back_steals_nothing() {
     assert_eq!(two.one.renew_leases(&held, LENGTH).await.unwrap(), held);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn workers_that_take_at_once_share() {
-    let url = server::database().await;
+async fn workers_that_take_at_once_share(sql: Sql) {
+    let url = sql.database().await;
     let first = ledger(&url).await;
     first.migrate().await.unwrap();
-    first.make_partitions(64).await.unwrap();
+    first
+        .create_or_open_store(&StoreSpec::default())
+        .await
+        .unwrap();
     let workers = (0..4).map(|n| {
         let url = url.clone();
         tokio::spawn(async move {
@@ -161,32 +163,9 @@ async fn workers_that_take_at_once_share() {
     );
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_number_of_partitions_is_fixed() {
-    let two = Two::new().await;
-    two.one.make_partitions(PARTITIONS).await.unwrap();
-    let other = two.one.make_partitions(PARTITIONS + 1).await;
-    let expected = SchemaError::Partitions {
-        found: PARTITIONS,
-        asked: PARTITIONS + 1,
-    };
-    assert!(matches!(other, Err(LedgerError::Schema(error)) if error == expected));
-    for bad in [0, 4_097] {
-        let refused = two.one.make_partitions(bad).await;
-        assert!(
-            matches!(refused, Err(LedgerError::TooMany { .. })),
-            "{refused:?}"
-        );
-    }
-    let outcome = two.one.apply(&empty(PARTITIONS, 1)).await;
-    assert!(
-        matches!(
-            outcome,
-            Err(LedgerError::NoPartition {
-                partition: PARTITIONS,
-                partitions: PARTITIONS
-            })
-        ),
-        "{outcome:?}"
-    );
-}
+on_each_server!(
+    a_lease_is_held_until_it_ends_or_is_given_back,
+    a_worker_that_lost_its_lease_cannot_write,
+    a_clock_that_is_set_back_steals_nothing,
+    workers_that_take_at_once_share,
+);

@@ -8,14 +8,13 @@ use acclaim_core::TargetType;
 use acclaim_core::limits::MAX_TARGET_TYPES;
 use sqlx::{Connection, Executor};
 
-use crate::server;
+use crate::sql::{Sql, connect, numbers, on_each_server};
 use crate::stage::ledger;
 
 const NEWEST: u32 = MIGRATIONS.len() as u32;
 
-#[tokio::test(flavor = "multi_thread")]
-async fn nodes_that_migrate_at_once_agree() {
-    let url = server::database().await;
+async fn nodes_that_migrate_at_once_agree(sql: Sql) {
+    let url = sql.database().await;
     let before = ledger(&url).await.check_schema().await;
     let older = SchemaError::Older {
         found: 0,
@@ -49,11 +48,10 @@ async fn nodes_that_migrate_at_once_agree() {
     ledger(&url).await.check_schema().await.unwrap();
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_newer_schema_is_refused() {
-    let url = server::database().await;
+async fn a_newer_schema_is_refused(sql: Sql) {
+    let url = sql.database().await;
     ledger(&url).await.migrate().await.unwrap();
-    let mut conn = server::connect(&url).await;
+    let mut conn = connect(&url).await;
     let add = "INSERT INTO schema_versions VALUES (999, 'later', 1, 0, UTC_TIMESTAMP(6))";
     conn.execute(add).await.unwrap();
     let newer = SchemaError::Newer {
@@ -87,9 +85,8 @@ static MENDED: &[Migration] = &[Migration {
     ],
 }];
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_migration_that_stopped_half_way_is_told_and_not_gone_on_with() {
-    let url = server::database().await;
+async fn a_migration_that_stopped_half_way_is_told_and_not_gone_on_with(sql: Sql) {
+    let url = sql.database().await;
     let ledger = ledger(&url).await;
     let broken = ledger.migrate_with(BROKEN).await.unwrap_err();
     assert!(broken.to_string().contains("already exists"), "{broken}");
@@ -108,7 +105,7 @@ async fn a_migration_that_stopped_half_way_is_told_and_not_gone_on_with() {
         assert_eq!(text, migrations[0].statements[1]);
     }
     // As the message says: the statement took no effect, so it is begun again.
-    let mut conn = server::connect(&url).await;
+    let mut conn = connect(&url).await;
     conn.execute("UPDATE schema_versions SET stopped = 0 WHERE version = 1")
         .await
         .unwrap();
@@ -118,9 +115,8 @@ async fn a_migration_that_stopped_half_way_is_told_and_not_gone_on_with() {
     conn.close().await.unwrap();
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn names_get_one_number_however_many_nodes_ask() {
-    let url = server::database().await;
+async fn names_get_one_number_however_many_nodes_ask(sql: Sql) {
+    let url = sql.database().await;
     ledger(&url).await.migrate().await.unwrap();
     let nodes = (0..6).map(|node| {
         let url = url.clone();
@@ -164,15 +160,14 @@ async fn names_get_one_number_however_many_nodes_ask() {
     );
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_dictionary_has_an_end() {
-    let url = server::database().await;
+async fn the_dictionary_has_an_end(sql: Sql) {
+    let url = sql.database().await;
     let ledger = ledger(&url).await;
     ledger.migrate().await.unwrap();
-    let mut conn = server::connect(&url).await;
+    let mut conn = connect(&url).await;
     let fill = format!(
-        "INSERT INTO target_types SELECT seq, CONCAT('T', seq) FROM seq_1_to_{}",
-        MAX_TARGET_TYPES - 1
+        "INSERT INTO target_types SELECT seq, CONCAT('T', seq) FROM {}",
+        numbers(MAX_TARGET_TYPES - 1)
     );
     conn.execute(sqlx::AssertSqlSafe(fill)).await.unwrap();
     ledger
@@ -191,3 +186,11 @@ async fn the_dictionary_has_an_end() {
         "{over:?}"
     );
 }
+
+on_each_server!(
+    nodes_that_migrate_at_once_agree,
+    a_newer_schema_is_refused,
+    a_migration_that_stopped_half_way_is_told_and_not_gone_on_with,
+    names_get_one_number_however_many_nodes_ask,
+    the_dictionary_has_an_end,
+);

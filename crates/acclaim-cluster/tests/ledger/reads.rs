@@ -13,8 +13,8 @@ use acclaim_core::{
     Action, EdgeKey, Id, Kinds, Op, Page, Rev, Start, Target, TargetKey, TargetType, UserKey,
 };
 
-use crate::apply::BASE;
-use crate::stage::{Stage, edge, kind, kinds, target};
+use crate::sql::{Sql, on_each_server};
+use crate::stage::{BASE, Stage, edge, kind, kinds, target};
 
 const DAY: u64 = 86_400_000_000;
 /// Types get their numbers in another order than that of their names.
@@ -30,8 +30,8 @@ struct Told {
 }
 
 /// A busy model and the ledger that was told of it.
-async fn told() -> Told {
-    let stage = Stage::new().await;
+async fn told(sql: Sql) -> Told {
+    let stage = Stage::new(sql).await;
     let mut model = Model::new(kinds());
     let mut dice = 7u64;
     let mut roll = |sides: usize| {
@@ -122,9 +122,8 @@ fn keys() -> impl Iterator<Item = (TargetKey, UserKey)> {
     })
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn states_counts_and_loads_are_those_of_the_model() {
-    let told = told().await;
+async fn states_counts_and_loads_are_those_of_the_model(sql: Sql) {
+    let told = told(sql).await;
     let ledger = &told.stage.ledger;
     let mut edges = Vec::new();
     let mut expected = Vec::new();
@@ -226,9 +225,8 @@ fn same<K: PartialEq + std::fmt::Debug + Clone>(
     one.page.next.clone().map(Start::After)
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn lists_are_those_of_the_model_page_by_page() {
-    let told = told().await;
+async fn lists_are_those_of_the_model_page_by_page(sql: Sql) {
+    let told = told(sql).await;
     let (ledger, model) = (&told.stage.ledger, &told.model);
     let types = [None, Some("POST"), Some("USER"), Some("NONE")];
     for (key, user) in keys() {
@@ -272,9 +270,8 @@ async fn lists_are_those_of_the_model_page_by_page() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn people_are_those_of_the_model() {
-    let told = told().await;
+async fn people_are_those_of_the_model(sql: Sql) {
+    let told = told(sql).await;
     let (ledger, model) = (&told.stage.ledger, &told.model);
     let everybody: Vec<Id> = USERS.iter().map(|user| Id::parse(user).unwrap()).collect();
     for (key, user) in keys() {
@@ -335,9 +332,8 @@ async fn people_are_those_of_the_model() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn boards_and_exports_are_those_of_the_model() {
-    let told = told().await;
+async fn boards_and_exports_are_those_of_the_model(sql: Sql) {
+    let told = told(sql).await;
     let (ledger, model, now) = (&told.stage.ledger, &told.model, told.now);
     for (kind_id, kind) in told.kinds().iter() {
         let kind_no = ledger.kind_no(&kind.name).await.unwrap();
@@ -422,3 +418,10 @@ async fn boards_and_exports_are_those_of_the_model() {
         }
     }
 }
+
+on_each_server!(
+    states_counts_and_loads_are_those_of_the_model,
+    lists_are_those_of_the_model_page_by_page,
+    people_are_those_of_the_model,
+    boards_and_exports_are_those_of_the_model,
+);

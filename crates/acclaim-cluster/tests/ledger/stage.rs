@@ -5,13 +5,13 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use acclaim_cluster::ledger::Bounds;
-use acclaim_cluster::ledger::{Batch, Entry, Lease, Ledger, LedgerEvent};
+use acclaim_cluster::ledger::{Batch, Entry, Lease, Ledger, LedgerEvent, StoreSpec};
 use acclaim_core::kind::Kind;
 use acclaim_core::port::Event;
 use acclaim_core::{EdgeKey, Id, KindId, Kinds, Target, TargetType};
 use bytes::Bytes;
 
-use crate::server;
+use crate::sql::Sql;
 
 pub struct Stage {
     pub ledger: Ledger,
@@ -21,6 +21,8 @@ pub struct Stage {
 }
 
 pub const PARTITIONS: u16 = 4;
+/// 2026-11-20T00:00:00Z.
+pub const BASE: u64 = 1_795_132_800_000_000;
 
 pub fn kinds() -> Kinds {
     Kinds::new([
@@ -38,15 +40,18 @@ pub async fn ledger(url: &str) -> Ledger {
 }
 
 impl Stage {
-    pub async fn new() -> Self {
-        let url = server::database().await;
+    pub async fn new(sql: Sql) -> Self {
+        let url = sql.database().await;
         Self::at(url, None).await
     }
 
     async fn at(url: String, clock: Option<Arc<AtomicU64>>) -> Self {
         let ledger = Ledger::with_clock(&url, Bounds::default(), clock).unwrap();
         ledger.migrate().await.unwrap();
-        ledger.make_partitions(PARTITIONS).await.unwrap();
+        let spec = StoreSpec {
+            partitions: PARTITIONS,
+        };
+        ledger.create_or_open_store(&spec).await.unwrap();
         let leases = ledger
             .take_leases("test", PARTITIONS, Duration::from_secs(600))
             .await

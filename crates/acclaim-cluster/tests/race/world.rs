@@ -26,9 +26,6 @@ pub enum Guard {
     TtlOnlyWhenPersisted,
     /// A transition takes the TTL off the keys that it touches.
     WriteTakesTtlOff,
-    /// What is known to be durable rises in the same step that gives TTLs, because a write takes
-    /// the TTL off only where the last transition before it is known to be durable.
-    DurableRisesWithTtl,
     /// A loaded record names its buckets by a new generation, so that those of before are not seen.
     NewGenerationPerLoad,
     /// A split of a present bucket gives its children a TTL only when the ledger has all of it.
@@ -36,13 +33,12 @@ pub enum Guard {
 }
 
 impl Guard {
-    pub const EVERY: [Self; 8] = [
+    pub const EVERY: [Self; 7] = [
         Self::ClaimSeesKeyMissing,
         Self::InstallHoldsToken,
         Self::ReadAfterClaim,
         Self::TtlOnlyWhenPersisted,
         Self::WriteTakesTtlOff,
-        Self::DurableRisesWithTtl,
         Self::NewGenerationPerLoad,
         Self::SplitKeepsUnpersisted,
     ];
@@ -134,7 +130,6 @@ pub struct World {
     buckets: BTreeMap<(u8, Range), Bucket>,
     tokens: BTreeMap<Key, u8>,
     last: i8,
-    durable: i8,
     journal: Vec<Event>,
     unmarked: Vec<Event>,
     ledger: Ledger,
@@ -173,7 +168,6 @@ impl World {
             buckets: BTreeMap::from([((0, Range::Whole), bucket)]),
             tokens: BTreeMap::new(),
             last: 1,
-            durable: 1,
             journal: Vec::new(),
             unmarked: Vec::new(),
             ledger,
@@ -269,8 +263,8 @@ impl World {
         bucket.entries[user] = if active { self.last } else { -self.last };
         record.count += if active { 1 } else { -1 };
         if takes_ttl_off {
-            record.ttl &= record.seq > self.durable;
-            bucket.ttl &= bucket.seq > self.durable;
+            record.ttl = false;
+            bucket.ttl = false;
         }
         record.seq = self.last;
         bucket.seq = self.last;
@@ -422,9 +416,6 @@ impl World {
         }
         let only_persisted = !without.contains(&Guard::TtlOnlyWhenPersisted);
         let applied = self.ledger.applied;
-        if !without.contains(&Guard::DurableRisesWithTtl) {
-            self.durable = self.durable.max(applied);
-        }
         for event in std::mem::take(&mut self.unmarked) {
             let Some(record) = &mut self.record else {
                 continue;

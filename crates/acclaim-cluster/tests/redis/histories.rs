@@ -1,9 +1,13 @@
 //! Random histories through a real Redis, held against the reference model: every answer, every
 //! count, every edge and the journal, while keys are evicted and loaded.
 
+use std::sync::Arc;
+
 use acclaim_core::{Action, Op, Origin, Rev};
 use proptest::prelude::*;
+use proptest::test_runner::TestRunner;
 
+use crate::servers::Servers;
 use crate::stage::{Stage, edge};
 
 const USERS: [&str; 6] = ["1", "2", "18446744073709551615", "anna", "01", "b:c.d-e_f"];
@@ -109,21 +113,45 @@ async fn take(stage: &mut Stage, step: Step) {
     }
 }
 
-fn play(steps: Vec<Step>) {
-    let runtime = tokio::runtime::Builder::new_current_thread()
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .unwrap();
-    runtime.block_on(async {
-        let mut stage = Stage::open().await;
-        for step in steps {
-            take(&mut stage, step).await;
+        .unwrap()
+}
+
+async fn play(mut stage: Stage, steps: Vec<Step>) {
+    let half = steps.len() / 2;
+    for (place, step) in steps.into_iter().enumerate() {
+        if place == half {
+            stage.fail_over().await;
         }
-        stage.compare().await;
-        stage.drain().await;
-        stage.flush().await;
-        stage.compare().await;
+        take(&mut stage, step).await;
+    }
+    stage.compare().await;
+    stage.drain().await;
+    stage.flush().await;
+    stage.compare().await;
+}
+
+/// One Cluster for all histories; in the middle of each a replica takes over.
+#[test]
+fn a_real_cluster_agrees_with_the_model() {
+    let runtime = runtime();
+    let servers = Arc::new(runtime.block_on(Servers::cluster()));
+    let config = ProptestConfig {
+        cases: 12,
+        max_shrink_iters: 20,
+        ..ProptestConfig::default()
+    };
+    let steps = prop::collection::vec(step(), 1..40);
+    let played = TestRunner::new(config).run(&steps, |steps| {
+        runtime.block_on(async {
+            play(Stage::open_on(Arc::clone(&servers)).await, steps).await;
+        });
+        Ok(())
     });
+    played.unwrap();
 }
 
 proptest! {
@@ -131,6 +159,6 @@ proptest! {
 
     #[test]
     fn a_real_redis_agrees_with_the_model(steps in prop::collection::vec(step(), 1..40)) {
-        play(steps);
+        runtime().block_on(async { play(Stage::open().await, steps).await });
     }
 }

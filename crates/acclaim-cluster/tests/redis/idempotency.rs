@@ -118,11 +118,18 @@ async fn answers_outlive_an_eviction_and_end_with_their_shelf() {
     stage.drain().await;
     assert!(stage.evict(100).await > 0);
     assert_eq!(done(decide(&mut stage, &op).await), (first, true));
-    stage
-        .redis
-        .forget_answers(PARTITION, stage.now.day())
-        .await
-        .unwrap();
+    for (days, expected) in [(0, 0), (1, 0), (2, 1), (2, 0)] {
+        let now = Some(Rev(stage.now.0 + days * DAY));
+        let mut removed = 0;
+        loop {
+            let (some, more) = stage.redis.sweep_answers(PARTITION, now).await.unwrap();
+            removed += some;
+            if !more {
+                break;
+            }
+        }
+        assert_eq!(removed, expected, "after {days} days");
+    }
     assert!(matches!(decide(&mut stage, &op).await, Decided::Cold(_)));
 }
 

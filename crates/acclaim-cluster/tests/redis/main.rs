@@ -5,9 +5,15 @@
     reason = "a panic is how a test fails"
 )]
 
+mod callers;
+mod cluster;
 mod cold;
+mod faults;
 mod histories;
 mod idempotency;
 mod ledger;
 mod lists;
+mod sentinel;
+mod servers;
+mod settings;
 mod stage;

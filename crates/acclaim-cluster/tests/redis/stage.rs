@@ -1,6 +1,7 @@
 //! A real Redis, a ledger in memory and the reference model side by side, in one partition.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use acclaim_cluster::redis::connection::{Redis, RedisLimits};
@@ -9,7 +10,7 @@ use acclaim_cluster::redis::event::JournalEvent;
 use acclaim_cluster::redis::keys::{Partition, TargetName};
 use acclaim_cluster::redis::list::Newest;
 use acclaim_cluster::redis::load::{Cold, Loaded};
-use acclaim_cluster::redis::persist::Persisted;
+use acclaim_cluster::redis::persist::{Keep, Persisted, Told};
 use acclaim_cluster::redis::read::Found;
 use acclaim_core::model::Model;
 use acclaim_core::port::Place;
@@ -21,7 +22,7 @@ use rand::{Rng, SeedableRng};
 use redis::aio::MultiplexedConnection;
 
 use crate::ledger::Ledger;
-use acclaim_servers::Redis as Server;
+use crate::servers::Servers;
 
 /// 2026-11-20T00:00:00Z.
 pub const BASE: Rev = Rev(1_795_132_800_000_000);
@@ -35,7 +36,7 @@ const KEEP: Duration = Duration::from_secs(3_600);
 const TYPES: [&str; 3] = ["POST", "USER", "VIDEO"];
 
 pub struct Stage {
-    _server: Server,
+    servers: Arc<Servers>,
     pub redis: Redis,
     pub raw: MultiplexedConnection,
     pub ledger: Ledger,
@@ -44,6 +45,8 @@ pub struct Stage {
     /// Everything ever read from the journal.
     pub journal: Vec<JournalEvent>,
     unmarked: BTreeSet<(TargetName, Id)>,
+    unmarked_events: usize,
+    marked: Rev,
     chance: StdRng,
 }
 
@@ -78,22 +81,38 @@ pub fn edge(kind: u8, user: &str, target: &str) -> EdgeKey {
 }
 
 impl Stage {
+    /// On one server of its own.
     pub async fn open() -> Self {
-        let server = Server::start().await;
-        let redis = Redis::open(&server.url(), RedisLimits::default())
+        Self::open_on(Arc::new(Servers::one().await)).await
+    }
+
+    /// On servers that are emptied first.
+    pub async fn open_on(servers: Arc<Servers>) -> Self {
+        let redis = Redis::open(&servers.url(), RedisLimits::default())
             .await
             .unwrap();
+        let master = servers.master_of(PARTITION).await;
+        master.flush_all().await;
         Self {
-            raw: server.try_connect().await.unwrap(),
-            _server: server,
+            raw: master.try_connect().await.unwrap(),
+            servers,
             redis,
             ledger: Ledger::default(),
             model: Model::new(kinds()),
             now: BASE,
             journal: Vec::new(),
             unmarked: BTreeSet::new(),
+            unmarked_events: 0,
+            marked: Rev::ZERO,
             chance: StdRng::seed_from_u64(7),
         }
+    }
+
+    /// Has a replica take over from the partition's master, where there is one, in order.
+    pub async fn fail_over(&mut self) {
+        self.servers.fail_over(PARTITION).await;
+        let master = self.servers.master_of(PARTITION).await;
+        self.raw = master.try_connect().await.unwrap();
     }
 
     pub fn op(&self, op: &Op) -> DecideOp {
@@ -143,7 +162,7 @@ impl Stage {
                         cold.push(what);
                         waiting.push(*place);
                     }
-                    Decided::Mismatch => panic!("nothing was kept"),
+                    Decided::Waits | Decided::Mismatch => panic!("nothing was kept"),
                 }
             }
             self.load(cold).await;
@@ -189,6 +208,7 @@ impl Stage {
             self.ledger.apply(&event);
             self.unmarked
                 .insert((event.target.clone(), event.user.clone()));
+            self.unmarked_events += 1;
             self.journal.push(event);
         }
     }
@@ -196,17 +216,28 @@ impl Stage {
     /// The worker tells Redis.
     pub async fn mark(&mut self) -> u64 {
         let upto = self.ledger.applied_to();
+        let entries = std::mem::take(&mut self.unmarked_events);
         let persisted = Persisted {
             upto,
-            keep: KEEP,
-            journal_from: upto,
+            after: self.marked,
+            last: (entries > 0).then_some(upto),
+            entries,
             edges: std::mem::take(&mut self.unmarked),
         };
-        self.redis
-            .persisted(PARTITION, &persisted)
-            .await
-            .unwrap()
-            .unwrap_or(0)
+        let keep = Keep {
+            keys: KEEP,
+            journal: Duration::ZERO,
+            journal_events: 0,
+        };
+        let told = self
+            .redis
+            .persisted(PARTITION, Some(self.now), keep, &persisted);
+        self.marked = upto;
+        match told.await.unwrap() {
+            Told::Noted { waiting, .. } => waiting,
+            Told::Cold => 0,
+            Told::OtherJournal => panic!("there is one journal"),
+        }
     }
 
     pub async fn drain(&mut self) {

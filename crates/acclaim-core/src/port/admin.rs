@@ -140,6 +140,36 @@ pub struct AuditEntry {
     pub detail: String,
 }
 
+/// The number of a dead letter.
+pub type DeadLetterId = u64;
+
+/// A transition that was decided and could not be recorded, with the reason, so that somebody looks
+/// at it. Engines that record as they decide have none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeadLetter {
+    /// Its number.
+    pub id: DeadLetterId,
+    /// The partition of its journal.
+    pub partition: u16,
+    /// Its place in its journal.
+    pub seq: Rev,
+    /// When it was put away.
+    pub at: Rev,
+    /// Why it was refused last.
+    pub reason: String,
+    /// As it stood in the journal; what is no text in it is replaced.
+    pub event: String,
+}
+
+/// What became of a dead letter that was sent again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Resent {
+    /// It is recorded, or a newer transition of its edge is. It is no letter any more.
+    Applied,
+    /// It is refused still, for this reason. It stays.
+    Refused(String),
+}
+
 /// The administrative half of an engine.
 #[async_trait]
 pub trait Admin: Send + Sync + 'static {
@@ -177,4 +207,17 @@ pub trait Admin: Send + Sync + 'static {
 
     /// The audit log of the last hours, newest first.
     async fn audit(&self, hours: u32) -> Result<Vec<AuditEntry>, ReadError>;
+
+    /// Up to `max_letters` dead letters with numbers above `after`, by number.
+    async fn dead_letters(
+        &self,
+        after: DeadLetterId,
+        max_letters: usize,
+    ) -> Result<Vec<DeadLetter>, ReadError>;
+
+    /// Sends a dead letter again. `None`: there is none of this number.
+    ///
+    /// # Errors
+    /// [`JobError`]; then it is not known what became of it, and it may be sent again.
+    async fn retry_dead_letter(&self, id: DeadLetterId) -> Result<Option<Resent>, JobError>;
 }

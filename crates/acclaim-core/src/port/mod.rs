@@ -12,8 +12,8 @@ mod read;
 mod write;
 
 pub use admin::{
-    Admin, AuditEntry, CheckReport, ExportedEdge, Finding, Invariant, Job, JobId, JobSpec,
-    JobState, Recovered,
+    Admin, AuditEntry, CheckReport, DeadLetter, DeadLetterId, ExportedEdge, Finding, Invariant,
+    Job, JobId, JobSpec, JobState, Recovered, Resent,
 };
 pub use import::{ImportSpec, Spool};
 pub use journal::{Event, Journal};

@@ -3,11 +3,15 @@
 //! Whatever changes or repairs the store other than its users' writes is written into the audit
 //! log before it begins; where that fails, nothing begins.
 
+use super::lists::page_size;
 use super::{AdminFailure, OutOfRange, Service};
 use crate::id::Id;
 use crate::kind::KindId;
 use crate::limits;
-use crate::port::{AuditEntry, CheckReport, ImportSpec, Job, JobId, JobSpec, Recovered, Spool};
+use crate::port::{
+    AuditEntry, CheckReport, DeadLetter, DeadLetterId, ImportSpec, Job, JobId, JobSpec, Recovered,
+    Resent, Spool,
+};
 use crate::target::{Target, TargetKey};
 
 /// The default of every report that reaches back hours.
@@ -29,6 +33,15 @@ pub struct Check {
     pub hours: u32,
     /// What was found.
     pub report: CheckReport,
+}
+
+/// A page of dead letters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeadLetters {
+    /// By number.
+    pub letters: Vec<DeadLetter>,
+    /// After which number the next page begins, where there is one.
+    pub next_after: Option<DeadLetterId>,
 }
 
 impl Service {
@@ -128,6 +141,41 @@ impl Service {
     pub async fn audit(&self, hours: Option<u64>) -> Result<(u32, Vec<AuditEntry>), AdminFailure> {
         let hours = report_hours(hours)?;
         Ok((hours, self.engine.audit(hours).await?))
+    }
+
+    /// A page of dead letters with numbers above `after`, oldest first.
+    ///
+    /// # Errors
+    /// [`AdminFailure`].
+    pub async fn dead_letters(
+        &self,
+        after: Option<DeadLetterId>,
+        size: Option<u64>,
+    ) -> Result<DeadLetters, AdminFailure> {
+        let size = page_size(size)?;
+        // One more tells whether there is another page.
+        let mut letters = self
+            .engine
+            .dead_letters(after.unwrap_or(0), size + 1)
+            .await?;
+        let has_more = letters.len() > size;
+        letters.truncate(size);
+        let last = letters.last().map(|letter| letter.id);
+        Ok(DeadLetters {
+            letters,
+            next_after: last.filter(|_| has_more),
+        })
+    }
+
+    /// Sends a dead letter again.
+    ///
+    /// # Errors
+    /// [`AdminFailure::UnknownDeadLetter`].
+    pub async fn retry_dead_letter(&self, id: DeadLetterId) -> Result<Resent, AdminFailure> {
+        self.audit_before("retry", &format!("dead letter {id}"))
+            .await?;
+        let resent = self.engine.retry_dead_letter(id).await?;
+        resent.ok_or(AdminFailure::UnknownDeadLetter(id))
     }
 
     /// Writes down what is about to be done.

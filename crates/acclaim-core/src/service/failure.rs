@@ -129,6 +129,9 @@ pub enum AdminFailure {
     /// There is no such job.
     #[error("there is no job {0}")]
     UnknownJob(u64),
+    /// There is no such dead letter.
+    #[error("there is no dead letter {0}; it may have been sent again already")]
+    UnknownDeadLetter(u64),
     /// The audit log could not be written, so nothing was begun.
     #[error("the audit log could not be written, so nothing was begun: {0}")]
     Audit(WriteError),

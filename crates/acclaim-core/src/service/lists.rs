@@ -161,7 +161,7 @@ impl Service {
 }
 
 /// The size of a page, with its default and limit.
-pub(super) fn page_size(asked: Option<u64>) -> Result<usize, ReadFailure> {
+pub(super) fn page_size(asked: Option<u64>) -> Result<usize, OutOfRange> {
     let size = asked.unwrap_or(limits::DEFAULT_PAGE_ENTRIES as u64);
     let size = OutOfRange::check("size", size, 1, limits::MAX_PAGE_ENTRIES as u64)?;
     // At most MAX_PAGE_ENTRIES.
@@ -204,7 +204,7 @@ mod tests {
         for size in [0, 101, u64::MAX] {
             assert!(matches!(
                 page_size(Some(size)),
-                Err(ReadFailure::OutOfRange(_))
+                Err(OutOfRange { name: "size", .. })
             ));
         }
     }

@@ -23,7 +23,7 @@ use std::sync::Arc;
 
 use compact_str::CompactString;
 
-pub use admin::{Check, Requested};
+pub use admin::{Check, DeadLetters, Requested};
 pub use batch::{BatchAnswer, OpFailure};
 pub use events::EventFilter;
 pub use failure::{

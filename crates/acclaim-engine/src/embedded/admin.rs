@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use acclaim_core::error::JobError;
 use acclaim_core::port::{
-    Admin, AuditEntry, CheckReport, ExportedEdge, Finding, ImportSpec, Job, JobId, JobSpec,
-    Recovered, Spool,
+    Admin, AuditEntry, CheckReport, DeadLetter, DeadLetterId, ExportedEdge, Finding, ImportSpec,
+    Job, JobId, JobSpec, Recovered, Resent, Spool,
 };
 use acclaim_core::{EdgeKey, KindId, ReadError, TargetKey, WriteError};
 use async_trait::async_trait;
@@ -225,5 +225,18 @@ impl Admin for EmbeddedEngine {
             });
         }
         Ok(entries)
+    }
+
+    async fn dead_letters(
+        &self,
+        _after: DeadLetterId,
+        _max_letters: usize,
+    ) -> Result<Vec<DeadLetter>, ReadError> {
+        // What is decided is recorded with it.
+        Ok(Vec::new())
+    }
+
+    async fn retry_dead_letter(&self, _id: DeadLetterId) -> Result<Option<Resent>, JobError> {
+        Ok(None)
     }
 }

@@ -7,6 +7,7 @@ pub(crate) mod common;
 pub(crate) mod consistency;
 pub(crate) mod count;
 pub(crate) mod daily;
+pub(crate) mod dead_letters;
 pub(crate) mod docs;
 pub(crate) mod erasure;
 pub(crate) mod events;

@@ -377,8 +377,7 @@ async fn unknown_routes_and_methods_are_problems() {
         "/api/v2/likes/count/",
         "/%00",
         "/api/v2/claps",
-        "/api/v2/dead-letters",
-        "/api/v2/dead-letters/1/retry",
+        "/api/v2/dead-letters/1",
         "/api/v2/notifications",
         "/api/v2/webhooks",
     ];
@@ -388,6 +387,8 @@ async fn unknown_routes_and_methods_are_problems() {
     let table = [
         ("PATCH", "/api/v2/likes", "DELETE,PUT"),
         ("GET", "/api/v2/likes/toggle", "POST"),
+        ("GET", "/api/v2/dead-letters/1/retry", "POST"),
+        ("POST", "/api/v2/dead-letters", "GET,HEAD"),
         ("POST", "/health", "GET,HEAD"),
         ("GET", "/api/v2/likes", "DELETE,PUT"),
     ];

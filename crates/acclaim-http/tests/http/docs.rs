@@ -24,7 +24,7 @@ async fn the_document_is_the_golden_one() {
 }
 
 /// Every call of the contract that this engine serves.
-const CALLS: [&str; 35] = [
+const CALLS: [&str; 37] = [
     "post /api/v2/{kind}/toggle",
     "put /api/v2/{kind}",
     "delete /api/v2/{kind}",
@@ -49,6 +49,8 @@ const CALLS: [&str; 35] = [
     "get /api/v2/jobs/{id}",
     "post /api/v2/import",
     "get /api/v2/export",
+    "get /api/v2/dead-letters",
+    "post /api/v2/dead-letters/{id}/retry",
     "get /api/v2/hot-keys",
     "get /api/v2/audit",
     "get /api/v2/consistency/report",

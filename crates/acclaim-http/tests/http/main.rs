@@ -13,6 +13,7 @@ mod connections;
 mod consistency;
 mod count;
 mod daily;
+mod dead_letters;
 mod docs;
 mod engine_failures;
 mod events;

@@ -6,7 +6,7 @@
 
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use redis::{Cmd, cmd};
 
@@ -21,6 +21,8 @@ const NODES: usize = 6;
 const NODE_TIMEOUT_MS: u32 = 2_000;
 /// How long a change of roles may take until everybody knows of it.
 const AGREEMENT_LIMIT: Duration = Duration::from_secs(90);
+/// How long a replica tries to take over in order before it gives up, and a little more.
+const FAILOVER_LIMIT: Duration = Duration::from_secs(6);
 const MIGRATE_LIMIT_MS: u32 = 5_000;
 
 /// Three masters and three replicas.
@@ -212,12 +214,29 @@ impl RedisCluster {
     }
 
     /// Has the replica of a slot take over from its master in order (`CLUSTER FAILOVER`), and
-    /// waits until it has.
+    /// waits until it has. Nothing is lost. A replica that cannot catch up in time gives up, so it
+    /// is told again.
     pub async fn fail_over(&self, slot: u16) {
         let before = self.master_of(slot).await.address();
-        let replica = self.replica_of(slot).await;
-        replica.query::<()>(&cluster("FAILOVER")).await;
-        self.await_master_other_than(slot, before).await;
+        let mut told: Option<Instant> = None;
+        until(AGREEMENT_LIMIT, "a failover in order", || {
+            let is_due = told.is_none_or(|when| when.elapsed() > FAILOVER_LIMIT);
+            if is_due {
+                told = Some(Instant::now());
+            }
+            async move {
+                let master = self.claim_of_master(slot).await?.node;
+                if master.address() != before {
+                    return is_ok(master).await;
+                }
+                if is_due {
+                    let replica = self.replica_of(slot).await;
+                    answer::<()>(replica, &cluster("FAILOVER")).await?;
+                }
+                Err(format!("it is still {before}"))
+            }
+        })
+        .await;
     }
 
     /// Waits until the slot has another master than this one, and the cluster takes writes: after

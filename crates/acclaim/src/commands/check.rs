@@ -4,11 +4,15 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use acclaim_core::port::{CheckReport, Finding};
+use acclaim_core::JobError;
+use acclaim_core::port::{Admin as _, CheckReport, Finding};
 use acclaim_engine::embedded::CheckProgress;
 use indicatif::{HumanCount, ProgressBar, ProgressStyle};
+use prometheus_client::registry::Registry;
 
 use crate::cli::CheckArgs;
+use crate::cluster;
+use crate::config::{Config, EngineName};
 use crate::output::{Outcome, note, say};
 use crate::store::{self, Store};
 
@@ -19,15 +23,39 @@ const UNKNOWN_TOTAL: &str = "{spinner} {msg}, {elapsed}";
 
 /// Checks the store, and mends it if asked to.
 pub fn run(args: &CheckArgs, file: Option<&Path>) -> anyhow::Result<Outcome> {
-    let loaded = super::load_with_data(file, args.data.as_deref())?;
-    let store = store::open_existing(&loaded.config)?;
-    let report = store::runtime()?
-        .block_on(store.close_after(async |store| watch(store, args.repair).await))?;
+    let config = super::load_with_data(file, args.data.as_deref())?.config;
+    // A directory that was named is meant, whatever engine is configured.
+    let report = if config.server.engine == EngineName::Cluster && args.data.is_none() {
+        match store::runtime()?.block_on(of_cluster(&config, args.repair)) {
+            Ok(report) => report?,
+            Err(failure) => return failure.end(),
+        }
+    } else {
+        let store = store::open_existing(&config)?;
+        let watched = store.close_after(async |store| watch(store, args.repair).await);
+        store::runtime()?.block_on(watched)?
+    };
     tell(&report)?;
     Ok(match report.mismatches {
         0 => Outcome::Done,
         _ => Outcome::Findings,
     })
+}
+
+/// Checks the cluster of the configuration. A worker runs meanwhile, so that everything that was
+/// acknowledged comes into the ledger also where no other process moves it.
+async fn of_cluster(
+    config: &Config,
+    repair: bool,
+) -> Result<Result<CheckReport, JobError>, cluster::Failure> {
+    let mut unused = Registry::default();
+    let cluster = cluster::open(config, cluster::Worker::Here, &mut unused).await?;
+    let spinner = ProgressBar::new_spinner().with_message("checking Redis and the ledger");
+    spinner.enable_steady_tick(REDRAW);
+    let report = cluster.check(repair).await;
+    spinner.finish_and_clear();
+    cluster.stop().await;
+    Ok(report)
 }
 
 /// Runs the check and draws how far it is.

@@ -8,6 +8,7 @@ pub mod config;
 pub mod export;
 pub mod import;
 pub mod serve;
+pub mod worker;
 
 use std::path::Path;
 

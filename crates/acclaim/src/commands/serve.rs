@@ -4,20 +4,25 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use acclaim_cluster::engine::Cluster;
+use acclaim_core::Engine;
+use acclaim_engine::SystemClock;
 use acclaim_http::{App, allowed_without_auth};
 use anyhow::Context as _;
+use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 
 use crate::cli::ServeArgs;
-use crate::config::{Config, Server, load};
+use crate::config::{Config, EngineName, Server, load};
 use crate::control::Control;
 use crate::output::{Outcome, say};
 use crate::stop::Stop;
-use crate::{logs, store};
+use crate::store::{self, Store};
+use crate::{cluster, logs};
 
 /// How long what is still running after the store is closed may hold the process up.
-const RUNTIME_STOP_TIMEOUT: Duration = Duration::from_millis(500);
+pub(super) const RUNTIME_STOP_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Runs the server until it is told to stop.
 pub fn run(args: &ServeArgs, file: Option<&Path>) -> anyhow::Result<Outcome> {
@@ -27,11 +32,10 @@ pub fn run(args: &ServeArgs, file: Option<&Path>) -> anyhow::Result<Outcome> {
     let runtime = runtime(&config.server)?;
     let served = runtime.block_on(serve(config));
     runtime.shutdown_timeout(RUNTIME_STOP_TIMEOUT);
-    served?;
-    Ok(Outcome::Done)
+    served
 }
 
-fn runtime(server: &Server) -> anyhow::Result<Runtime> {
+pub(super) fn runtime(server: &Server) -> anyhow::Result<Runtime> {
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     if server.worker_threads > 0 {
         builder.worker_threads(server.worker_threads);
@@ -39,8 +43,36 @@ fn runtime(server: &Server) -> anyhow::Result<Runtime> {
     builder.enable_all().build().context("cannot start threads")
 }
 
-async fn serve(config: Config) -> anyhow::Result<()> {
-    let stop = Stop::listen()?;
+/// What was opened.
+enum Opened {
+    Embedded(Store),
+    Cluster(Arc<Cluster>),
+}
+
+impl Opened {
+    fn engine(&self) -> Arc<dyn Engine> {
+        match self {
+            Self::Embedded(store) => store.engine.clone(),
+            Self::Cluster(cluster) => cluster.clone(),
+        }
+    }
+
+    async fn stop(&self) -> anyhow::Result<()> {
+        match self {
+            Self::Embedded(store) => {
+                let stopped = store.engine.stop().await;
+                stopped.context("the store did not close well")
+            }
+            Self::Cluster(cluster) => {
+                cluster.stop().await;
+                Ok(())
+            }
+        }
+    }
+}
+
+async fn serve(config: Config) -> anyhow::Result<Outcome> {
+    let mut stop = Stop::listen()?;
     let listen = config.server.listen;
     // Before the store is opened: a port in use is found out without touching it, and whoever
     // connects while it opens waits instead of being refused.
@@ -48,31 +80,52 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         .await
         .with_context(|| format!("cannot listen on {listen}"))?;
     let address = listener.local_addr()?;
-    let opening = tokio::task::spawn_blocking(move || store::open(&config).map(|s| (s, config)));
-    let (store, config) = opening.await??;
-    let control = control(&config);
+    let mut registry = Registry::default();
+    let opened = match config.server.engine {
+        EngineName::Embedded => {
+            let config = config.clone();
+            let mut store = tokio::task::spawn_blocking(move || store::open(&config)).await??;
+            registry = std::mem::take(&mut store.registry);
+            Opened::Embedded(store)
+        }
+        EngineName::Cluster => {
+            let opening = cluster::open(&config, cluster::Worker::AsConfigured, &mut registry);
+            tokio::select! {
+                opened = opening => match opened {
+                    Ok(cluster) => Opened::Cluster(cluster),
+                    Err(failure) => return failure.end(),
+                },
+                () = stop.wait() => return Ok(Outcome::Done),
+            }
+        }
+    };
+    let control = control(&opened, &config);
     let app = App::new(
-        store.engine.clone(),
+        opened.engine(),
         config.http,
-        Arc::clone(&store.clock),
-        store.registry,
+        Arc::new(SystemClock),
+        registry,
     )?;
     say(format_args!("acclaim listening on http://{address}"))?;
-    tracing::info!(%address, data = %config.server.data.display(), "listening");
+    tracing::info!(%address, engine = config.server.engine.word(), "listening");
     let answering = acclaim_http::serve(listener, app, stop.wait());
     let served = tokio::select! {
         served = answering => served,
-        () = asked(control.as_ref(), &store.engine) => Ok(()),
+        () = asked(control.as_ref(), &opened) => Ok(()),
     };
     drop(control);
-    let stopped = store.engine.stop().await;
+    let stopped = opened.stop().await;
     served?;
-    stopped.context("the store did not close well")?;
+    stopped?;
     tracing::info!("stopped");
-    Ok(())
+    Ok(Outcome::Done)
 }
 
-fn control(config: &Config) -> Option<Control> {
+/// The socket by which a backup is asked for. A cluster's servers have backups of their own.
+fn control(opened: &Opened, config: &Config) -> Option<Control> {
+    if matches!(opened, Opened::Cluster(_)) {
+        return None;
+    }
     match Control::open(&config.server.data) {
         Ok(control) => Some(control),
         Err(error) => {
@@ -83,9 +136,9 @@ fn control(config: &Config) -> Option<Control> {
 }
 
 /// Answers the control socket for ever; without one, only waits.
-async fn asked(control: Option<&Control>, engine: &Arc<acclaim_engine::embedded::EmbeddedEngine>) {
-    match control {
-        Some(control) => control.serve(Arc::clone(engine)).await,
-        None => std::future::pending().await,
+async fn asked(control: Option<&Control>, opened: &Opened) {
+    match (control, opened) {
+        (Some(control), Opened::Embedded(store)) => control.serve(Arc::clone(&store.engine)).await,
+        _ => std::future::pending().await,
     }
 }

@@ -14,8 +14,14 @@ mod value;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
+use acclaim_cluster::engine::ClusterLimits;
+use acclaim_cluster::ledger::Bounds;
+use acclaim_cluster::ledger::store::DEFAULT_PARTITIONS;
+use acclaim_cluster::redis::connection::RedisLimits;
+use acclaim_cluster::worker::WorkerLimits;
 use acclaim_core::{Kind, Kinds};
 
+pub use keys::without_password;
 pub use load::{ConfigError, Loaded, Override, load};
 pub use reference::reference;
 
@@ -50,11 +56,41 @@ impl LogFormat {
     }
 }
 
+/// Which engine decides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EngineName {
+    /// Alone on this machine.
+    Embedded,
+    /// On Redis and a ledger.
+    Cluster,
+}
+
+impl EngineName {
+    /// The words of the engines.
+    pub const WORDS: &'static [&'static str] = &["embedded", "cluster"];
+
+    /// Its word.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Embedded => "embedded",
+            Self::Cluster => "cluster",
+        }
+    }
+
+    /// The engine of a word.
+    pub fn of_word(word: &str) -> Option<Self> {
+        let all = [Self::Embedded, Self::Cluster];
+        all.into_iter().find(|engine| engine.word() == word)
+    }
+}
+
 /// `[server]`: what concerns the process as a whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Server {
     /// Where it listens.
     pub listen: SocketAddr,
+    /// Which engine decides.
+    pub engine: EngineName,
     /// The directory of the embedded store.
     pub data: PathBuf,
     /// Threads that answer requests; 0 takes one a processor.
@@ -69,10 +105,53 @@ impl Default for Server {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 7700)),
+            engine: EngineName::Embedded,
             data: PathBuf::from("./acclaim-data"),
             worker_threads: 0,
             log_format: LogFormat::Auto,
             log_level: tracing::Level::INFO,
+        }
+    }
+}
+
+/// `[cluster]`, `[redis]`, `[ledger]` and `[worker]`: the cluster engine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cluster {
+    /// The URL of Redis; empty where none was given.
+    pub redis: String,
+    /// The URL of the ledger; empty where none was given.
+    pub ledger: String,
+    /// The name of this node; empty makes one.
+    pub node: String,
+    /// Partitions of a new store.
+    pub partitions: u16,
+    /// Whether `serve` runs a worker.
+    pub worker: bool,
+    /// How long a start waits for servers, in seconds.
+    pub start_wait_seconds: u64,
+    /// The engine's limits.
+    pub limits: ClusterLimits,
+    /// Bounds on calls to Redis.
+    pub redis_limits: RedisLimits,
+    /// Bounds on the ledger's statements.
+    pub ledger_bounds: Bounds,
+    /// Bounds on the worker.
+    pub worker_limits: WorkerLimits,
+}
+
+impl Default for Cluster {
+    fn default() -> Self {
+        Self {
+            redis: String::new(),
+            ledger: String::new(),
+            node: String::new(),
+            partitions: DEFAULT_PARTITIONS,
+            worker: true,
+            start_wait_seconds: 30,
+            limits: ClusterLimits::default(),
+            redis_limits: RedisLimits::default(),
+            ledger_bounds: Bounds::default(),
+            worker_limits: WorkerLimits::default(),
         }
     }
 }
@@ -86,6 +165,8 @@ pub struct Config {
     pub http: acclaim_http::Limits,
     /// `[engine]`.
     pub engine: acclaim_engine::embedded::Options,
+    /// `[cluster]` and what belongs to it.
+    pub cluster: Cluster,
     /// `[kinds.NAME]`, in the order of their names.
     pub kinds: Vec<Kind>,
 }

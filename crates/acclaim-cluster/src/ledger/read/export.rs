@@ -75,7 +75,7 @@ impl Ledger {
 }
 
 /// The rows after an edge, as four ranges that lie one behind the other.
-pub(super) fn next(kind: KindNo, after: Option<&EdgeRow>, most: usize) -> Sql {
+pub(in crate::ledger) fn next(kind: KindNo, after: Option<&EdgeRow>, most: usize) -> Sql {
     let mut sql = Sql::new(
         "SELECT kind, target_type, target, user_hash, user, active, place \
          FROM edges FORCE INDEX (PRIMARY) WHERE ",

@@ -13,8 +13,8 @@ use crate::ledger::dictionary::{KindNo, TypeNo};
 use crate::ledger::error::LedgerError;
 use crate::ledger::event::{EdgeRow, TargetRow};
 use crate::ledger::pools::Ledger;
-use crate::ledger::rows::{bind_target, edge_row, edges_by_key, key};
-use crate::ledger::session::{Sql, parts};
+use crate::ledger::rows::{edge_parts, edge_row, edges_by_key, key, target_parts, targets_in};
+use crate::ledger::session::Sql;
 
 impl Ledger {
     /// The state of each edge, in order. What was never there is inactive at rev zero.
@@ -35,9 +35,10 @@ impl Ledger {
         wanted: &[EdgeRow],
     ) -> Result<HashMap<EdgeRow, EdgeState>, LedgerError> {
         let mut found = HashMap::with_capacity(wanted.len());
-        for part in parts(wanted) {
-            let part: Vec<&EdgeRow> = part.iter().collect();
-            for row in self.read_rows(|| edges_by_key(&part)).await? {
+        let mut wanted: Vec<&EdgeRow> = wanted.iter().collect();
+        wanted.sort_unstable();
+        for part in edge_parts(&wanted) {
+            for row in self.read_rows(|| edges_by_key(part)).await? {
                 let active = row.try_get(5).map_err(corrupt)?;
                 let rev = rev_at(row.try_get(6).map_err(corrupt)?);
                 found.insert(edge_row(&row).map_err(corrupt)?, EdgeState { active, rev });
@@ -53,7 +54,9 @@ impl Ledger {
     pub async fn target_counts(&self, targets: &[TargetRef]) -> Result<Vec<Count>, LedgerError> {
         let wanted: Vec<TargetRow> = targets.iter().map(target_row).collect();
         let mut found = HashMap::with_capacity(wanted.len());
-        for part in parts(&wanted) {
+        let mut sorted: Vec<&TargetRow> = wanted.iter().collect();
+        sorted.sort_unstable();
+        for part in target_parts(&sorted) {
             for row in self.read_rows(|| counts_by_key(part)).await? {
                 let target = TargetRow {
                     kind: KindNo(row.try_get(0).map_err(corrupt)?),
@@ -72,7 +75,7 @@ impl Ledger {
     }
 }
 
-pub(super) fn target_row(target: &TargetRef) -> TargetRow {
+pub(in crate::ledger) fn target_row(target: &TargetRef) -> TargetRow {
     TargetRow {
         kind: target.kind,
         target_type: target.target_type,
@@ -80,14 +83,12 @@ pub(super) fn target_row(target: &TargetRef) -> TargetRow {
     }
 }
 
-pub(super) fn counts_by_key(targets: &[TargetRow]) -> Sql {
+/// A statement over targets of one kind and type by their keys.
+pub(super) fn counts_by_key(targets: &[&TargetRow]) -> Sql {
     let mut sql = Sql::new(
-        "SELECT kind, target_type, target, count_place, seq, edges FROM targets FORCE INDEX (PRIMARY) \
-         WHERE (kind, target_type, target) IN (",
+        "SELECT kind, target_type, target, count_place, seq, edges \
+         FROM targets FORCE INDEX (PRIMARY) WHERE ",
     );
-    sql.rows("(?,?,?)", targets.len()).push(")");
-    for target in targets {
-        bind_target(&mut sql, target);
-    }
+    targets_in(&mut sql, targets);
     sql
 }

@@ -2,6 +2,10 @@
 -- First everything is looked up and decided, then everything is written: a script that fails has
 -- written nothing.
 --
+-- A call costs the server a few microseconds, and functions, tables and numbers made text are a
+-- large part of them. So what is rare (answers to keep, lists, layouts) is made inside the branch
+-- that needs it, and a number becomes text once.
+--
 -- KEYS[1]  the tag of the partition
 -- ARGV[1]  the time in microseconds, 0 to take the server's
 -- then for each op: target, user, code and what the code asks for. The code is s, u or t, and
@@ -9,28 +13,75 @@
 --   x  followed by the names of the targets under the kinds that a set of this one unsets
 --   i  followed by field, shelf and request of the answer to keep
 --   o  followed by the origin of the event
+--   c  this op belongs to the same write as the one before
 -- Answers, one an op: [R]<changed><active> <count> <rev>, T<target> and B<target> <generation>
--- <bucket> for what is cold, M for a field kept for another request. No answers: the partition is
--- cold.
+-- <bucket> for what is cold, M for a field kept for another request, W for an op that waits for an
+-- earlier one of its write: a write is decided in its order. No answers: the partition is cold.
 
 local call, format, sub, floor = redis.call, string.format, string.sub, math.floor
 local tag = KEYS[1]
-local marks = call('MGET', tag .. ':l', tag .. ':d')
-if not marks[1] then return {} end
-local last, durable = tonumber(marks[1]), tonumber(marks[2])
-local first = last
+local last = call('GET', tag .. ':l')
+if not last then return {} end
+last = tonumber(last)
+local first, last_text = last, nil
 local now = tonumber(ARGV[1])
 if now == 0 then
   local time = call('TIME')
   now = time[1] * 1000000 + time[2]
 end
 
-local records, buckets, touched = {}, {}, {}
+local MAX_INLINE_ENTRIES, MAX_MEAN_BUCKET_ENTRIES, MAX_LEVEL = 100, 56, 24
+-- A smaller target's list is made of its entries when it is read.
+local LIST_FROM_ENTRIES = 800
 
--- A place holds entries: a record that is small, or a bucket.
-local function place(key, seq)
-  return { key = key, seq = tonumber(seq), known = {}, out = {} }
+-- One plain op on a small target, the commonest call of all, is decided and written here by the
+-- same rule, without what the others need. Everything else falls through.
+local code, origin = ARGV[4], nil
+local is_plain = #ARGV == 4 and #code == 1
+if #ARGV == 5 and sub(code, 2) == 'o' then
+  is_plain, code, origin = true, sub(code, 1, 1), ARGV[5]
 end
+if is_plain then
+  local name, user = ARGV[2], ARGV[3]
+  local key = tag .. ':t:' .. name
+  local found = call('HMGET', key, '#c', '#n', '#b', user)
+  local entry = found[4] and tonumber(found[4]) or 0
+  if found[3] == '0' and (entry ~= 0 or tonumber(found[2]) < MAX_INLINE_ENTRIES) then
+    local active = entry > 0
+    local want = code == 's' or (code == 't' and not active)
+    if want == active then
+      local rev = format('%d', active and entry or -entry)
+      return { (active and '01 ' or '00 ') .. found[1] .. ' ' .. rev }
+    end
+    last = last + 1
+    if now > last then last = now end
+    local seq = format('%d', last)
+    local value, sign, answer, step = seq, ' + ', '11 ', 1
+    if not want then value, sign, answer, step = '-' .. seq, ' - ', '10 ', -1 end
+    local count = format('%d', found[1] + step)
+    if entry == 0 then
+      local entries = format('%d', found[2] + 1)
+      call('HSET', key, '#r', seq, '#c', count, '#n', entries, user, value)
+    else
+      call('HSET', key, '#r', seq, '#c', count, user, value)
+    end
+    call('PERSIST', key)
+    local event = name .. ' ' .. user .. sign .. count
+    if origin then event = event .. ' ' .. origin end
+    call('XADD', tag .. ':j', seq .. '-0', 'e', event)
+    call('SET', tag .. ':l', seq)
+    return { answer .. count .. ' ' .. seq }
+  end
+end
+
+-- Records and buckets are places, which hold entries; false is a cold one. A place knows the first
+-- user who was looked up in it by itself, others are in a table that is made for them.
+local records, buckets = {}, nil
+local touched, events = {}, nil
+-- Edges whose op waits for a load: later ops on them wait too, so that their order holds.
+local held
+-- Answers to keep, transitions of cached lists, and whether a record has outgrown its layout.
+local kept, lists, has_outgrown
 
 local function bucket_of(record, user)
   local hash = tonumber(sub(redis.sha1hex(user), 1, 8), 16)
@@ -46,127 +97,141 @@ end
 -- The entry of a user, its record and its place; or nil and what is cold.
 local function look(name, user)
   local record = records[name]
-  if record == nil then
+  if not record then
+    if record == false then return nil, 'T' .. name end
     local key = tag .. ':t:' .. name
-    local found = call('HMGET', key, '#c', '#r', '#n', '#b', user)
-    if not found[1] then
+    local found = call('HMGET', key, '#c', '#n', '#b', user)
+    local count, layout, entry = found[1], found[3], found[4]
+    if not count then
       records[name] = false
       return nil, 'T' .. name
     end
-    record = place(key, found[2])
-    record.name = name
-    record.count = tonumber(found[1])
-    record.entries = tonumber(found[3])
-    if found[4] == '0' then
-      record.known[user] = tonumber(found[5]) or 0
-    else
-      local level, split, generation = string.match(found[4], '^(%d+)%.(%d+)%.(.+)$')
-      record.level, record.split, record.generation = tonumber(level), tonumber(split), generation
-    end
+    record = {
+      key = key, name = name, count = tonumber(count), entries = found[2],
+      user = user, entry = false, known = false, out = false,
+    }
     records[name] = record
-  elseif not record then
-    return nil, 'T' .. name
+    if layout == '0' then
+      entry = entry and tonumber(entry) or 0
+      record.entry = entry
+      return entry, record, record
+    end
+    local level, split, generation = string.match(layout, '^(%d+)%.(%d+)%.(.+)$')
+    record.level, record.split, record.generation = tonumber(level), tonumber(split), generation
   end
   local at = record
   if record.level then
     local bucket = bucket_of(record, user)
     local key = tag .. ':b:' .. name .. ':' .. record.generation .. '.' .. bucket
+    buckets = buckets or {}
     at = buckets[key]
     if at == nil then
       local found = call('HMGET', key, '#r', user)
-      at = found[1] and place(key, found[1]) or false
+      at = found[1] and {
+        key = key, user = user, entry = found[2] and tonumber(found[2]) or 0, known = false,
+        out = false,
+      }
       buckets[key] = at
-      if at then at.known[user] = tonumber(found[2]) or 0 end
     end
     if not at then
       return nil, 'B' .. name .. ' ' .. record.generation .. ' ' .. bucket
     end
   end
-  local entry = at.known[user]
+  if at.user == user then return at.entry, record, at end
+  local known = at.known
+  if not known then
+    known = {}
+    at.known = known
+  end
+  local entry = known[user]
   if not entry then
     entry = tonumber(call('HGET', at.key, user)) or 0
-    at.known[user] = entry
+    known[user] = entry
   end
   return entry, record, at
 end
 
--- A smaller target's list is made of its entries when it is read.
-local LIST_FROM_ENTRIES = 800
-local events, lists = {}, {}
-
-local function touch(at)
-  if not at.touched then
-    at.touched = true
-    -- A key carries a TTL only while the ledger has its last transition.
-    at.persist = at.seq <= durable
-    touched[#touched + 1] = at
-  end
-  at.seq = last
-end
-
--- Makes an edge active or not. Answers its rev as text.
+-- Makes an edge active or not. Answers its rev and the count as texts.
 local function change(record, at, user, entry, active, import, origin)
   last = last + 1
   if now > last then last = now end
   local seq = format('%d', last)
-  local rev = import or seq
-  touch(record)
-  if at ~= record then touch(at) end
+  last_text = seq
+  local rev, number = seq, last
+  if import then rev, number = import, tonumber(import) end
+  local count, sign, value = record.count + 1, ' +', rev
+  if not active then count, sign, value, number = count - 2, ' -', '-' .. rev, -number end
+  record.count = count
+  -- Numbers become text once.
+  count = format('%d', count)
+  if at.user == user then at.entry = number else at.known[user] = number end
+
+  -- What is to be written to a place: first what the place says of itself.
+  local out = record.out
+  if not out then
+    touched[#touched + 1] = record
+    if at == record then
+      out = { '#r', seq, '#c', count, '#n', record.entries, user, value }
+    else
+      out = { '#r', seq, '#c', count, '#n', record.entries }
+    end
+    record.out = out
+  else
+    out[2], out[4] = seq, count
+    if at == record then
+      local size = #out
+      out[size + 1], out[size + 2] = user, value
+    end
+  end
   if entry == 0 then
     record.entries = record.entries + 1
-    record.grown = true
+    out[6] = false
   end
-  local out = at.out
-  out[#out + 1] = user
-  out[#out + 1] = active and rev or '-' .. rev
-  local number = import and tonumber(import) or last
-  at.known[user] = active and number or -number
-  record.count = record.count + (active and 1 or -1)
-  -- Numbers become text once: a script pays dearly for each time.
-  local count = format('%d', record.count)
-  record.count_text = count
-  events[#events + 1] = seq .. '-0'
-  events[#events + 1] = record.name .. ' ' .. user .. (active and ' +' or ' -') .. (import or '')
-    .. ' ' .. count .. (origin and ' ' .. origin or '')
-  record.last = seq
-  at.last = seq
-  if record.level and record.entries > LIST_FROM_ENTRIES then
+  if at ~= record then
+    out = at.out
+    if not out then
+      touched[#touched + 1] = at
+      at.out = { '#r', seq, user, value }
+    else
+      local size = #out
+      out[2], out[size + 1], out[size + 2] = seq, user, value
+    end
+  end
+
+  local event = record.name .. ' ' .. user .. sign .. (import or '') .. ' ' .. count
+  if origin then event = event .. ' ' .. origin end
+  if not events then
+    events = { seq .. '-0', event }
+  else
+    local size = #events
+    events[size + 1], events[size + 2] = seq .. '-0', event
+  end
+  if record.level and tonumber(record.entries) > LIST_FROM_ENTRIES then
+    lists = lists or {}
     lists[#lists + 1] = { record, user, rev, active, import, format('%d', entry) }
   end
-  return rev
+  return rev, count
 end
-
--- Those of the excluded edges that stand; or nil and what is cold.
-local function standing(excludes, user, held)
-  local found = {}
-  for name in string.gmatch(excludes, '%S+') do
-    local entry, record, at = look(name, user)
-    if not entry then return nil, record end
-    if held[name .. ' ' .. user] then return nil, held[name .. ' ' .. user] end
-    if entry > 0 then found[#found + 1] = { record, at, entry } end
-  end
-  return found
-end
-
--- Edges whose op waits for a load: later ops on them wait too, so that their order holds.
-local held = {}
 
 local function decide(name, user, code, import, excludes, origin)
-  if held[name .. ' ' .. user] then return held[name .. ' ' .. user] end
+  if held and held[name .. ' ' .. user] then return held[name .. ' ' .. user] end
   local entry, record, at = look(name, user)
   if not entry then return record end
   local active = entry > 0
   local want = code == 's' or (code == 't' and not active)
-  local rev = entry < 0 and -entry or entry
+  local rev = active and entry or -entry
   local at_time = import and tonumber(import)
   if want ~= active and not (import and at_time <= rev) then
+    -- Those of the excluded edges that stand.
     local others
     if want and excludes then
-      local cold
-      others, cold = standing(excludes, user, held)
-      if not others then return cold end
-      for _, other in ipairs(others) do
-        if import and at_time <= other[3] then want = active end
+      others = {}
+      for other in string.gmatch(excludes, '%S+') do
+        local its_entry, its_record, its_place = look(other, user)
+        if not its_entry then return its_record end
+        if held and held[other .. ' ' .. user] then return held[other .. ' ' .. user] end
+        if its_entry > 0 then others[#others + 1] = { its_record, its_place, its_entry } end
+        if its_entry > 0 and import and at_time <= its_entry then want = active end
       end
     end
     if want ~= active then
@@ -175,42 +240,40 @@ local function decide(name, user, code, import, excludes, origin)
           change(other[1], other[2], user, other[3], false, import, origin)
         end
       end
-      local text = change(record, at, user, entry, want, import, origin)
-      return (want and '11 ' or '10 ') .. record.count_text .. ' ' .. text
+      local its_rev, count = change(record, at, user, entry, want, import, origin)
+      return (want and '11 ' or '10 ') .. count .. ' ' .. its_rev
     end
   end
-  return (active and '01 ' or '00 ') .. record.count .. ' ' .. format('%d', rev)
+  return (active and '01 ' or '00 ') .. format('%d', record.count) .. ' ' .. format('%d', rev)
 end
 
-local answers, kept = {}, {}
-local today = floor(now / 86400000000)
-local keep_micros = 86400000000
-
--- The answer kept for this op, if any.
-local function kept_answer(field, shelf, request)
-  local found = kept[field]
-  if found then
-    found = found[2]
-  else
-    found = call('HGET', tag .. ':i:' .. format('%d', today) .. ':' .. shelf, field)
-      or call('HGET', tag .. ':i:' .. format('%d', today - 1) .. ':' .. shelf, field)
+-- What an op that waits needs to be loaded meanwhile.
+local function cold(name, user, code, excludes)
+  local entry, what = look(name, user)
+  if not entry then return what end
+  if excludes and code ~= 'u' then
+    for other in string.gmatch(excludes, '%S+') do
+      entry, what = look(other, user)
+      if not entry then return what end
+    end
   end
-  if not found then return nil end
-  local time, answer = string.match(sub(found, 17), '^(%d+) (.*)$')
-  if now >= tonumber(time) + keep_micros then return nil end
-  if sub(found, 1, 16) ~= request then return 'M' end
-  return 'R' .. answer
+  return 'W'
 end
 
+local answers = {}
 local at, n, given = 2, 0, #ARGV
+-- Whether an earlier op of the same write waits for what is cold.
+local waits = false
+local DAY_MICROS = 86400000000
 while at < given do
   local name, user, code = ARGV[at], ARGV[at + 1], ARGV[at + 2]
   at = at + 3
-  local import, excludes, origin, field, shelf, request
+  local import, excludes, origin, field, shelf, request, continues, answer
   if #code > 1 then
     for i = 2, #code do
       local flag = sub(code, i, i)
-      if flag == 'a' then import = ARGV[at]
+      if flag == 'c' then continues, at = true, at - 1
+      elseif flag == 'a' then import = ARGV[at]
       elseif flag == 'x' then excludes = ARGV[at]
       elseif flag == 'o' then origin = ARGV[at]
       else
@@ -221,11 +284,31 @@ while at < given do
     end
     code = sub(code, 1, 1)
   end
-  local answer = field and kept_answer(field, shelf, request)
+  if not continues then waits = false end
+  if field then
+    -- The answer kept for this op, if any.
+    kept = kept or {}
+    local today = floor(now / DAY_MICROS)
+    local found = kept[field] and kept[field][2]
+      or call('HGET', tag .. ':i:' .. format('%d', today) .. ':' .. shelf, field)
+      or call('HGET', tag .. ':i:' .. format('%d', today - 1) .. ':' .. shelf, field)
+    if found then
+      local time, its_answer = string.match(sub(found, 17), '^(%d+) (.*)$')
+      if now < tonumber(time) + DAY_MICROS then
+        answer = sub(found, 1, 16) == request and 'R' .. its_answer or 'M'
+      end
+    end
+  end
   if not answer then
-    answer = decide(name, user, code, import, excludes, origin)
+    if waits then
+      answer = held[name .. ' ' .. user] or cold(name, user, code, excludes)
+    else
+      answer = decide(name, user, code, import, excludes, origin)
+    end
     local mark = sub(answer, 1, 1)
-    if mark == 'T' or mark == 'B' then
+    if mark == 'T' or mark == 'B' or mark == 'W' then
+      waits = true
+      held = held or {}
       held[name .. ' ' .. user] = answer
       for other in string.gmatch(excludes or '', '%S+') do
         held[other .. ' ' .. user] = answer
@@ -240,54 +323,62 @@ end
 
 -- From here on everything is decided; now it is written.
 
-for field, answer in pairs(kept) do
-  call('HSET', tag .. ':i:' .. format('%d', today) .. ':' .. answer[1], field, answer[2])
+if kept then
+  local shelves = tag .. ':i:' .. format('%d', floor(now / DAY_MICROS)) .. ':'
+  for field, answer in pairs(kept) do
+    call('HSET', shelves .. answer[1], field, answer[2])
+  end
 end
 if last == first then return answers end
 
 for i = 1, #touched do
   local place = touched[i]
   local out = place.out
-  local size = #out
-  out[size + 1], out[size + 2] = '#r', place.last
-  if place.name then
-    out[size + 3], out[size + 4] = '#c', place.count_text
-    if place.grown then
-      out[size + 5], out[size + 6] = '#n', format('%d', place.entries)
-    end
+  if out[6] == false then
+    -- The record has more entries than before.
+    local entries, most = place.entries, MAX_INLINE_ENTRIES
+    out[6] = format('%d', entries)
+    if place.level then most = MAX_MEAN_BUCKET_ENTRIES * (2 ^ place.level + place.split) end
+    has_outgrown = has_outgrown or entries > most
   end
   call('HSET', place.key, unpack(out))
-  if place.persist then call('PERSIST', place.key) end
+  -- A key carries a TTL only while the ledger has its last transition.
+  call('PERSIST', place.key)
 end
+
 for i = 1, #events, 2 do
   call('XADD', tag .. ':j', events[i], 'e', events[i + 1])
 end
-call('SET', tag .. ':l', format('%d', last))
+call('SET', tag .. ':l', last_text)
 
-local MAX_INLINE_ENTRIES, MAX_MEAN_BUCKET_ENTRIES, MAX_LEVEL = 100, 56, 24
-local MAX_LIST_ENTRIES, LIST_SHARE, LIST_SLACK_ENTRIES = 1000, 8, 64
-
--- The newest entries of a large target are a cache: kept while it is there, dropped where keeping
--- it would cost a search.
-for i = 1, #lists do
-  local record, user, rev, active, import, before = unpack(lists[i])
-  local key = tag .. ':n:' .. record.name
-  if import then
-    call('UNLINK', key)
-  elseif active then
-    local length = call('LPUSHX', key, user .. ' ' .. rev)
-    local most = math.min(MAX_LIST_ENTRIES, floor(record.entries / LIST_SHARE))
-    if length > most + LIST_SLACK_ENTRIES then
-      -- What goes must be in the ledger, where the rest of the list is read.
-      local oldest = call('LINDEX', key, most)
-      if tonumber(string.match(oldest, ' (%d+)$')) <= durable then
-        call('LTRIM', key, 0, most - 1)
+if lists then
+  local MAX_LIST_ENTRIES, LIST_SHARE, LIST_SLACK_ENTRIES = 1000, 8, 64
+  local durable
+  -- The newest entries of a large target are a cache: kept while it is there, dropped where
+  -- keeping it would cost a search.
+  for i = 1, #lists do
+    local record, user, rev, active, import, before = unpack(lists[i])
+    local key = tag .. ':n:' .. record.name
+    if import then
+      call('UNLINK', key)
+    elseif active then
+      local length = call('LPUSHX', key, user .. ' ' .. rev)
+      local most = math.min(MAX_LIST_ENTRIES, floor(record.entries / LIST_SHARE))
+      if length > most + LIST_SLACK_ENTRIES then
+        -- What goes must be in the ledger, where the rest of the list is read.
+        durable = durable or tonumber(call('GET', tag .. ':d') or 0)
+        local oldest = call('LINDEX', key, most)
+        if tonumber(string.match(oldest, ' (%d+)$')) <= durable then
+          call('LTRIM', key, 0, most - 1)
+        end
       end
+    else
+      call('LREM', key, 1, user .. ' ' .. before)
     end
-  else
-    call('LREM', key, 1, user .. ' ' .. before)
   end
 end
+
+if not has_outgrown then return answers end
 
 -- Parts entries by the buckets that they lie in.
 local function fill(record, found, seq)
@@ -327,7 +418,7 @@ local function grow(record)
 end
 
 local function is_crowded(record)
-  return record.entries > MAX_MEAN_BUCKET_ENTRIES * (2 ^ record.level + record.split)
+  return tonumber(record.entries) > MAX_MEAN_BUCKET_ENTRIES * (2 ^ record.level + record.split)
     and record.level <= MAX_LEVEL
 end
 
@@ -338,16 +429,16 @@ end
 -- A record that has become too large gives its entries to buckets. Their generation is the place
 -- of its last transition, which no other layout can have.
 local function spread(record)
-  record.level, record.split, record.generation = 1, 0, record.last
+  record.level, record.split, record.generation = 1, 0, record.out[2]
   while is_crowded(record) do grow(record) end
-  local filled = fill(record, call('HGETALL', record.key), record.last)
+  local filled = fill(record, call('HGETALL', record.key), record.out[2])
   call('UNLINK', record.key)
-  call('HSET', record.key, '#c', record.count, '#r', record.last, '#n', record.entries)
+  call('HSET', record.key, '#c', record.count, '#r', record.out[2], '#n', record.entries)
   write_layout(record)
   local function each(level, from, to)
     for prefix = from, to do
       local bucket = level .. '.' .. prefix
-      write_bucket(record, bucket, filled[bucket] or { '#r', record.last }, -1)
+      write_bucket(record, bucket, filled[bucket] or { '#r', record.out[2] }, -1)
     end
   end
   each(record.level + 1, 0, 2 * record.split - 1)
@@ -380,7 +471,7 @@ for i = 1, #touched do
   local record = touched[i]
   if record.name then
     if not record.level then
-      if record.entries > MAX_INLINE_ENTRIES then spread(record) end
+      if tonumber(record.entries) > MAX_INLINE_ENTRIES then spread(record) end
     elseif is_crowded(record) then
       repeat split(record) until not is_crowded(record)
       write_layout(record)

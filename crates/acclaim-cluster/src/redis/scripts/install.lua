@@ -28,7 +28,8 @@ end
 
 if what == 'p' then
   if not take(tag .. ':k:p', tag .. ':l') then return 'LOST' end
-  call('MSET', tag .. ':l', ARGV[3], tag .. ':d', ARGV[3])
+  -- The journal holds nothing up to here.
+  call('MSET', tag .. ':l', ARGV[3], tag .. ':d', ARGV[3], tag .. ':h', '0 ' .. ARGV[3])
   return 'OK'
 end
 

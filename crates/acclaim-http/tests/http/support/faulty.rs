@@ -5,9 +5,9 @@ use std::sync::Arc;
 use acclaim_core::cursor::CursorKey;
 use acclaim_core::error::{JobError, JournalError, ReadError, WriteError};
 use acclaim_core::port::{
-    Admin, Applied, AuditEntry, CheckReport, Count, Daily, Event, ExportedEdge, Health, ImportSpec,
-    Job, JobId, JobSpec, Journal, Known, Listing, Place, Ranked, Reads, Recovered, Relationship,
-    Spool, Status, UserNumbers, Write, Writes,
+    Admin, Applied, AuditEntry, CheckReport, Count, Daily, DeadLetter, DeadLetterId, Event,
+    ExportedEdge, Health, ImportSpec, Job, JobId, JobSpec, Journal, Known, Listing, Place, Ranked,
+    Reads, Recovered, Relationship, Resent, Spool, Status, UserNumbers, Write, Writes,
 };
 use acclaim_core::pulse::Window;
 use acclaim_core::{
@@ -50,6 +50,8 @@ pub struct FaultyEngine {
     pub begun: watch::Sender<u64>,
     /// Texts of imports that are being taken.
     pub spools: watch::Sender<u64>,
+    /// Its dead letters. One whose reason is empty is applied when it is sent again.
+    pub letters: watch::Sender<Vec<DeadLetter>>,
 }
 
 impl FaultyEngine {
@@ -59,6 +61,7 @@ impl FaultyEngine {
             fault: watch::Sender::default(),
             begun: watch::Sender::default(),
             spools: watch::Sender::default(),
+            letters: watch::Sender::default(),
         })
     }
 
@@ -302,6 +305,33 @@ impl Admin for FaultyEngine {
 
     async fn audit(&self, hours: u32) -> Result<Vec<AuditEntry>, ReadError> {
         self.model.audit(hours).await
+    }
+
+    async fn dead_letters(
+        &self,
+        after: DeadLetterId,
+        max_letters: usize,
+    ) -> Result<Vec<DeadLetter>, ReadError> {
+        self.read()?;
+        let letters = self.letters.borrow().clone().into_iter();
+        let letters = letters.filter(|letter| letter.id > after);
+        Ok(letters.take(max_letters).collect())
+    }
+
+    async fn retry_dead_letter(&self, id: DeadLetterId) -> Result<Option<Resent>, JobError> {
+        self.read()?;
+        let mut resent = None;
+        self.letters.send_modify(|letters| {
+            let place = letters.iter().position(|letter| letter.id == id);
+            resent = place.map(|place| match letters[place].reason.as_str() {
+                "" => {
+                    letters.remove(place);
+                    Resent::Applied
+                }
+                reason => Resent::Refused(reason.to_owned()),
+            });
+        });
+        Ok(resent)
     }
 }
 

@@ -59,7 +59,7 @@ struct Interruption(watch::Receiver<bool>);
 impl Interruption {
     /// Listens. At a signal `flag` is set, which ends what does not wait for it.
     fn listen(flag: Arc<AtomicBool>) -> anyhow::Result<Self> {
-        let stop = Stop::listen().context("cannot listen to signals")?;
+        let mut stop = Stop::listen().context("cannot listen to signals")?;
         let (tell, told) = watch::channel(false);
         tokio::spawn(async move {
             stop.wait().await;

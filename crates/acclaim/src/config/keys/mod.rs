@@ -3,13 +3,29 @@
 //! The default is what [`Config::default`] has, so it is written once.
 
 use super::value::{Allowed, Value};
-use super::{Config, LogFormat};
+use super::{Config, EngineName, LogFormat};
 
 /// The sections of the table, in the order in which they are shown.
-pub(super) const SECTIONS: [(&str, &str); 3] = [
+pub(super) const SECTIONS: [(&str, &str); 7] = [
     ("server", "The process as a whole."),
     ("http", "Limits of the HTTP server."),
     ("engine", "Limits of the embedded engine."),
+    (
+        "cluster",
+        "The cluster engine: where its servers are, and its limits.",
+    ),
+    (
+        "redis",
+        "Limits of each call to Redis, of the cluster engine.",
+    ),
+    (
+        "ledger",
+        "Limits of each statement of the ledger, of the cluster engine.",
+    ),
+    (
+        "worker",
+        "Limits of the worker, which moves events from Redis into the ledger.",
+    ),
 ];
 
 /// One key.
@@ -40,28 +56,55 @@ impl Key {
 
 /// All keys.
 pub(super) fn keys() -> impl Iterator<Item = Key> {
-    server().into_iter().chain(http()).chain(engine())
+    let embedded = server().into_iter().chain(http()).chain(engine());
+    embedded.chain(cluster::keys())
 }
 
 /// A key that is a whole number in its Rust type, whichever that is.
 macro_rules! integer {
     ($section:ident . $field:ident, $allowed:ident($range:expr), $meaning:literal) => {
+        integer!($section.$field at $section.$field, $allowed($range), $meaning)
+    };
+    // A key that lies deeper in the configuration than its name says.
+    ($section:ident . $field:ident at $($place:ident).+, $allowed:ident($range:expr), $meaning:literal) => {
         Key {
             name: concat!(stringify!($section), ".", stringify!($field)),
             allowed: Allowed::$allowed($range),
             meaning: $meaning,
             get: |config| {
                 // No number of the configuration is wider than 64 bits.
-                Value::Integer(config.$section.$field.try_into().unwrap_or(u64::MAX))
+                Value::Integer(config.$($place).+.try_into().unwrap_or(u64::MAX))
             },
             set: |config, value| match value {
                 Value::Integer(number) => match number.try_into() {
                     Ok(number) => {
-                        config.$section.$field = number;
+                        config.$($place).+ = number;
                         true
                     }
                     Err(_) => false,
                 },
+                _ => false,
+            },
+        }
+    };
+}
+
+/// A key that is a time-out in milliseconds.
+macro_rules! millis {
+    ($name:literal at $($place:ident).+, $range:expr, $meaning:literal) => {
+        Key {
+            name: $name,
+            allowed: Allowed::Integer($range),
+            meaning: $meaning,
+            get: |config| {
+                // Set from 64 bits, so it fits them.
+                Value::Integer(config.$($place).+.as_millis().try_into().unwrap_or(u64::MAX))
+            },
+            set: |config, value| match value {
+                Value::Integer(number) => {
+                    config.$($place).+ = std::time::Duration::from_millis(number);
+                    true
+                }
                 _ => false,
             },
         }
@@ -109,6 +152,11 @@ macro_rules! switch {
     };
 }
 
+// After the macros, which it uses.
+mod cluster;
+
+pub use cluster::without_password;
+
 fn server() -> Vec<Key> {
     vec![
         text!(
@@ -119,9 +167,16 @@ fn server() -> Vec<Key> {
             |text: &str| text.parse().ok()
         ),
         text!(
+            server.engine,
+            Allowed::Word(EngineName::WORDS),
+            "Which engine decides: `embedded` alone on this machine, `cluster` on Redis and a ledger. Flag `--engine`.",
+            |engine: &EngineName| engine.word().to_owned(),
+            EngineName::of_word
+        ),
+        text!(
             server.data,
             Allowed::Text("a directory"),
-            "The directory of the store. Flag `--data`.",
+            "The directory of the embedded store. Flag `--data`.",
             |path: &std::path::PathBuf| path.display().to_string(),
             |text: &str| Some(text.into())
         ),

@@ -1,0 +1,230 @@
+//! The engine: the whole port over Redis, which decides, and the ledger, which records.
+//!
+//! - [`config`]: every limit;
+//! - `names`: between the words of the port and the ledger's numbers;
+//! - `lane`, `writes`: ops into calls, one under way a partition;
+//! - `cold`: what must be loaded, once however many wait;
+//! - `marks`, `barrier`: waiting until the ledger has what a read must see;
+//! - `statuses`, `lists`, `people`, `boards`: reads;
+//! - `journal`: the journals of all partitions as one;
+//! - `admin`, `check`, `jobs`: looking after it;
+//! - `health`: how it stands.
+//!
+//! Invariants:
+//! - An answer to a write is Redis's, after it decided. What of a write is open is said to be open.
+//! - A status, a count and the list of a target are of the moment they were asked for, on every
+//!   node. A user's side, rankings and days are the ledger's, after it has everything that was
+//!   acknowledged before; where it falls behind for longer than a read waits, they are as old as it.
+//! - Nothing is kept in a node that another one needs.
+//!
+//! It knows no SQL and no command of Redis. Events come into the ledger by [`crate`]'s worker.
+
+mod admin;
+mod barrier;
+mod boards;
+mod check;
+mod cold;
+pub mod config;
+mod errors;
+mod health;
+mod jobs;
+mod journal;
+mod lane;
+mod lists;
+mod marks;
+mod names;
+mod people;
+mod port;
+mod shared;
+mod statuses;
+mod writes;
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use acclaim_core::Kinds;
+use acclaim_core::port::{Clock, Place};
+use parking_lot::Mutex;
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinSet;
+
+pub use config::{ClusterConfig, ClusterLimits};
+use shared::{NotesLedger, OwnWorker, Shared};
+
+use crate::ledger::dictionary::DictionaryError;
+use crate::ledger::store::{Store, StoreSpec};
+use crate::ledger::{Ledger, LedgerError};
+use crate::redis::connection::Redis;
+use crate::redis::durability::{self, UnsafeSettings};
+use crate::redis::error::RedisError;
+use crate::worker::{StartError, Worker, WorkerNumbers};
+
+/// Why the engine could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Redis.
+    #[error(transparent)]
+    Redis(#[from] RedisError),
+    /// The ledger.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// Redis is set to something that would lose writes.
+    #[error(transparent)]
+    Unsafe(#[from] UnsafeSettings),
+    /// The worker of this process.
+    #[error(transparent)]
+    Worker(#[from] StartError),
+    /// A kind has no number.
+    #[error(transparent)]
+    Dictionary(#[from] DictionaryError),
+}
+
+impl OpenError {
+    /// Whether a server could not be reached, so that another try may end otherwise.
+    #[must_use]
+    pub fn is_unreachable(&self) -> bool {
+        match self {
+            Self::Redis(error) => matches!(
+                error,
+                RedisError::Unavailable { .. }
+                    | RedisError::Timeout { .. }
+                    | RedisError::Lost { .. }
+            ),
+            Self::Ledger(error) => matches!(error, LedgerError::Unavailable { .. }),
+            Self::Unsafe(_) | Self::Worker(_) | Self::Dictionary(_) => false,
+        }
+    }
+}
+
+/// A node's engine.
+pub struct Cluster {
+    shared: Arc<Shared>,
+    tasks: Mutex<JoinSet<()>>,
+    worker: Mutex<Option<Worker>>,
+}
+
+impl Cluster {
+    /// Opens the store that the configuration names; makes it, where the ledger is empty.
+    ///
+    /// `clock` is for tests: without one, transitions go by the time of the Redis that decides
+    /// them.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub async fn open(
+        config: ClusterConfig,
+        kinds: Kinds,
+        clock: Option<Arc<dyn Clock>>,
+    ) -> Result<Self, OpenError> {
+        let ledger = Ledger::new(&config.ledger_url, config.ledger.clone())?;
+        ledger.migrate().await?;
+        let spec = StoreSpec {
+            partitions: config.partitions,
+        };
+        let store = ledger.create_or_open_store(&spec).await?;
+        let names = names::Names::open(&ledger, &kinds).await?;
+        let redis = Arc::new(Redis::open(&config.redis_url, config.redis).await?);
+        let guarantee = guarantee_of(&redis).await?;
+        let worker = config.worker.map(|limits| {
+            let (redis, ledger) = (Arc::clone(&redis), ledger.clone());
+            Worker::start(redis, ledger, &config.node, limits, clock.clone())
+        });
+        let worker = worker.transpose()?;
+        let notes = match &clock {
+            None => NotesLedger::new(ledger.clone(), None),
+            Some(clock) => {
+                let time = Arc::new(AtomicU64::new(clock.now().0));
+                let given = Some(Arc::clone(&time));
+                let bounds = config.ledger.clone();
+                let ledger = Ledger::with_clock(&config.ledger_url, bounds, given)?;
+                NotesLedger::new(ledger, Some(time))
+            }
+        };
+        let limits = config.limits;
+        let shared = Shared {
+            lanes: lane::Lanes::new(store.partitions, limits.queue_max_ops),
+            loads: cold::Loads::new(limits.loads_max),
+            limits,
+            node: config.node,
+            kinds,
+            clock,
+            store,
+            names,
+            redis,
+            ledger,
+            notes,
+            marks: marks::Marks::default(),
+            boards: boards::Boards::default(),
+            pulse: health::Pulse::new(guarantee),
+            keys_in_flight: Mutex::default(),
+            end: watch::Sender::new(Place::START),
+            stopping: watch::Sender::new(false),
+            worker: OwnWorker(worker.as_ref().map(Worker::hurry)),
+            job_queued: Notify::new(),
+        };
+        let shared = Arc::new(shared);
+        shared.look_for_end().await?;
+        shared.look_at_servers().await;
+        let mut tasks = JoinSet::new();
+        tasks.spawn(Arc::clone(&shared).watch_health());
+        tasks.spawn(Arc::clone(&shared).run_jobs());
+        Ok(Self {
+            shared,
+            tasks: Mutex::new(tasks),
+            worker: Mutex::new(worker),
+        })
+    }
+
+    /// Takes no more writes, ends what runs by itself, and closes the connections.
+    pub async fn stop(&self) {
+        self.shared.stopping.send_replace(true);
+        let mut tasks = std::mem::take(&mut *self.tasks.lock());
+        while tasks.join_next().await.is_some() {}
+        let worker = self.worker.lock().take();
+        if let Some(worker) = worker {
+            worker.stop().await;
+        }
+        self.shared.ledger.close().await;
+        self.shared.notes().close().await;
+    }
+
+    /// The ledger, for what works beside the engine.
+    #[must_use]
+    pub fn ledger(&self) -> &Ledger {
+        &self.shared.ledger
+    }
+
+    /// What the worker of this process counts and measures, if it has one.
+    #[must_use]
+    pub fn worker_numbers(&self) -> Option<WorkerNumbers> {
+        let worker = self.worker.lock();
+        worker.as_ref().map(|worker| worker.watched().numbers())
+    }
+
+    /// Redis, for what works beside the engine.
+    #[must_use]
+    pub fn redis(&self) -> &Arc<Redis> {
+        &self.shared.redis
+    }
+
+    /// The store that is open.
+    #[must_use]
+    pub fn store(&self) -> &Store {
+        &self.shared.store
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        self.shared.stopping.send_replace(true);
+    }
+}
+
+/// What Redis is set to keep, in words; refused where it would lose what is acknowledged.
+async fn guarantee_of(redis: &Redis) -> Result<String, OpenError> {
+    let servers = redis.settings().await?;
+    for (server, settings) in &servers {
+        settings.check(server)?;
+    }
+    Ok(durability::guarantee(&servers))
+}

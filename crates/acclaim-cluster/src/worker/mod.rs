@@ -1,0 +1,178 @@
+//! The worker: moves every event out of Redis's journals into the ledger.
+//!
+//! One task a node. It owns partitions by lease, a fair part of all ([`share`]); it looks at all of
+//! its partitions in one go ([`look`]), more often while somebody waits; it takes turns at those
+//! that have something, a bounded number at once ([`drain`]); what the ledger refuses for good
+//! becomes dead letters ([`poison`], [`dead_letters`]).
+//!
+//! What keeps it right whatever ends, hangs or comes back:
+//!
+//! - Only the holder of a partition's fence can write to the ledger, and the fence is looked at in
+//!   the transaction that writes. The worker's own idea of what it owns is good manners only.
+//! - Where a journal is to be read on is said by Redis (`:d`), moved only after a commit and only
+//!   over entries that were applied. So the worker keeps nothing that could be lost.
+//! - A partition that Redis lost is opened again behind everything that was ever applied, and
+//!   nothing read before that is applied after it: whoever opens it holds the lease with nothing in
+//!   hand, or ends the lease first ([`crate::ledger::Ledger::fence_off`]).
+//!
+//! A failure of Redis rests the partition that it was met on; one of the ledger lets one turn at a
+//! time through until it succeeds. Pauses double up to a bound, and nothing is given up.
+
+pub mod backlog;
+pub mod dead_letters;
+mod drain;
+mod limits;
+mod look;
+mod pause;
+mod poison;
+mod run;
+mod share;
+mod watched;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use acclaim_core::port::Clock;
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+
+pub use backlog::Backlog;
+pub use limits::{BadLimit, WorkerLimits};
+pub use watched::{Watched, WorkerNumbers};
+
+use crate::ledger::Ledger;
+use crate::ledger::lease::MAX_OWNER_BYTES;
+use crate::redis::connection::Redis;
+use drain::Tools;
+use run::Run;
+
+/// Why a worker cannot start.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StartError {
+    /// Its bounds are not possible.
+    #[error(transparent)]
+    Limit(#[from] BadLimit),
+    /// Its name is not one that a lease can carry.
+    #[error("{0:?} cannot be the name of a worker: it has 1 to {MAX_OWNER_BYTES} bytes")]
+    Name(String),
+}
+
+/// How a worker stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stopped {
+    /// Whether everything that its journals held when it was asked to stop is in the ledger.
+    pub drained: bool,
+    /// Whether its leases are given back, so that others need not wait for them to end.
+    pub given_back: bool,
+}
+
+/// What the worker's task and its handles share.
+#[derive(Debug, Default)]
+pub(crate) struct Desk {
+    /// The partitions owned now.
+    owned: Mutex<BTreeSet<u16>>,
+    /// The partitions that somebody asked to hurry.
+    asked: Mutex<BTreeSet<u16>>,
+    wake: Notify,
+    stop: Notify,
+}
+
+/// A way to ask the worker of this process to hurry.
+#[derive(Clone, Debug)]
+pub struct Hurry {
+    desk: Arc<Desk>,
+}
+
+impl Hurry {
+    /// Has a partition drained at once. Answers whether the worker owns it; whose worker is another
+    /// process's asks through Redis: [`Redis::want_durable`].
+    #[must_use]
+    pub fn ask(&self, partition: u16) -> bool {
+        if !self.desk.owned.lock().contains(&partition) {
+            return false;
+        }
+        if self.desk.asked.lock().insert(partition) {
+            self.desk.wake.notify_one();
+        }
+        true
+    }
+}
+
+/// A running worker. Dropped without [`Worker::stop`], it ends at once and keeps its leases until
+/// they are over.
+#[derive(Debug)]
+pub struct Worker {
+    desk: Arc<Desk>,
+    watched: Arc<Watched>,
+    task: Option<JoinHandle<Stopped>>,
+}
+
+impl Worker {
+    /// Starts a worker under a name that no other has. It needs neither server to be there. The
+    /// time is Redis's own where no clock is given.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub fn start(
+        redis: Arc<Redis>,
+        ledger: Ledger,
+        name: &str,
+        limits: WorkerLimits,
+        clock: Option<Arc<dyn Clock>>,
+    ) -> Result<Self, StartError> {
+        limits.check()?;
+        if !(1..=MAX_OWNER_BYTES).contains(&name.len()) {
+            return Err(StartError::Name(name.to_owned()));
+        }
+        let (desk, watched) = (Arc::<Desk>::default(), Arc::<Watched>::default());
+        let tools = Tools {
+            redis,
+            ledger,
+            limits,
+            clock,
+            watched: Arc::clone(&watched),
+        };
+        let run = Run::new(tools, name.to_owned(), Arc::clone(&desk));
+        Ok(Self {
+            desk,
+            watched,
+            task: Some(tokio::spawn(run.work())),
+        })
+    }
+
+    /// A way to ask it to hurry.
+    #[must_use]
+    pub fn hurry(&self) -> Hurry {
+        Hurry {
+            desk: Arc::clone(&self.desk),
+        }
+    }
+
+    /// What it counts and measures.
+    #[must_use]
+    pub fn watched(&self) -> &Arc<Watched> {
+        &self.watched
+    }
+
+    /// Drains what is there, within the limit, gives the leases back and ends.
+    pub async fn stop(mut self) -> Stopped {
+        self.desk.stop.notify_one();
+        let not_so = Stopped {
+            drained: false,
+            given_back: false,
+        };
+        match self.task.take() {
+            Some(task) => task.await.unwrap_or(not_so),
+            None => not_so,
+        }
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        if let Some(task) = &self.task {
+            task.abort();
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! A cluster of one node as the suites want it: a Redis and a database of its own.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use acclaim_cluster::engine::{Cluster, ClusterConfig, ClusterLimits};
+use acclaim_cluster::ledger::Ledger;
+use acclaim_cluster::redis::keys::{Partition, TargetName};
+use acclaim_cluster::worker::WorkerLimits;
+use acclaim_core::model::Partitions;
+use acclaim_core::port::Clock;
+use acclaim_core::{Engine, Kinds, Target};
+use acclaim_servers::{Database, MariaDb, MariaDbOptions, Redis};
+use acclaim_testkit::ManualClock;
+use acclaim_testkit::conformance::{Ending, Harness};
+use async_trait::async_trait;
+use tokio::sync::OnceCell;
+
+/// Of a store in the suites: few, so that the targets of a case meet in each.
+const PARTITIONS: u16 = 4;
+
+static SERVER: OnceCell<MariaDb> = OnceCell::const_new();
+
+/// A fresh database on a MariaDB that does not flush: nothing here cuts its power.
+pub async fn database() -> Database {
+    let start = || {
+        let options = MariaDbOptions::default()
+            .set("innodb-flush-log-at-trx-commit", "0")
+            .set("innodb-doublewrite", "0");
+        MariaDb::start_with(options)
+    };
+    SERVER.get_or_init(start).await.database().await
+}
+
+/// One node with its servers.
+pub struct Clustered {
+    kinds: Kinds,
+    clock: Arc<ManualClock>,
+    config: ClusterConfig,
+    engine: Option<Arc<Cluster>>,
+    /// The ledger of the engine that is open, which has met every type that was written to.
+    ledger: Arc<Mutex<Option<Ledger>>>,
+    opened: u32,
+    redis: Redis,
+    _database: Database,
+}
+
+/// Small limits, so that short tests cross them.
+fn limits() -> ClusterLimits {
+    ClusterLimits {
+        ranking_cache_millis: 0,
+        job_lease_millis: 1_000,
+        job_poll_millis: 20,
+        job_step_edges: 300,
+        health_interval_millis: 50,
+        read_wait_max_millis: 20_000,
+        ..ClusterLimits::default()
+    }
+}
+
+/// Leases that a crash does not leave for long, and journals that are kept: clocks here move by
+/// months.
+fn worker() -> WorkerLimits {
+    WorkerLimits {
+        lease_millis: 600,
+        lease_renew_millis: 100,
+        lease_retry_millis: 50,
+        poll_max_millis: 20,
+        journal_keep_seconds: 366 * 24 * 3_600,
+        ..WorkerLimits::default()
+    }
+}
+
+impl Clustered {
+    async fn begin(&mut self) {
+        // A name that no node had before: one that went in a crash may still hold leases.
+        self.opened += 1;
+        self.config.node = format!("node-{}", self.opened);
+        let clock = Arc::clone(&self.clock) as Arc<dyn Clock>;
+        let engine = Cluster::open(self.config.clone(), self.kinds.clone(), Some(clock)).await;
+        let engine = Arc::new(engine.unwrap());
+        *self.ledger.lock().unwrap() = Some(engine.ledger().clone());
+        self.engine = Some(engine);
+    }
+
+    /// How the node was opened.
+    pub fn config(&self) -> &ClusterConfig {
+        &self.config
+    }
+
+    /// Removes everything from Redis.
+    pub async fn flush(&self) {
+        let mut redis = self.redis.try_connect().await.unwrap();
+        let _: String = redis::cmd("FLUSHALL")
+            .query_async(&mut redis)
+            .await
+            .unwrap();
+    }
+
+    /// Removes from Redis what it may evict, but for the notes of who wrote lately: without them a
+    /// read of a user's side is as old as the ledger.
+    async fn evict(&self) {
+        let mut redis = self.redis.try_connect().await.unwrap();
+        let keys: Vec<String> = redis::cmd("KEYS")
+            .arg("*")
+            .query_async(&mut redis)
+            .await
+            .unwrap();
+        for key in keys {
+            let left: i64 = redis::cmd("PTTL")
+                .arg(&key)
+                .query_async(&mut redis)
+                .await
+                .unwrap();
+            if left > 0 && !key.contains(":u:") {
+                let _: i64 = redis::cmd("DEL")
+                    .arg(&key)
+                    .query_async(&mut redis)
+                    .await
+                    .unwrap();
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Harness for Clustered {
+    async fn open(kinds: Kinds, clock: Arc<ManualClock>) -> Self {
+        let (redis, database) = tokio::join!(Redis::start(), database());
+        let config = ClusterConfig {
+            partitions: PARTITIONS,
+            limits: limits(),
+            worker: Some(worker()),
+            ..ClusterConfig::new(&redis.url(), database.url(), "one")
+        };
+        let mut clustered = Self {
+            kinds,
+            clock,
+            config,
+            engine: None,
+            ledger: Arc::default(),
+            opened: 0,
+            redis,
+            _database: database,
+        };
+        clustered.begin().await;
+        clustered
+    }
+
+    fn engine(&self) -> Arc<dyn Engine> {
+        self.engine.clone().unwrap()
+    }
+
+    fn partitions(&self) -> Partitions {
+        let ledger = Arc::clone(&self.ledger);
+        let of = move |target: &Target| {
+            let ledger = ledger.lock().unwrap();
+            let met = ledger.as_ref().unwrap().met_type_no(&target.target_type);
+            let name = TargetName {
+                kind: 0,
+                target_type: met.expect("the engine was there before the model").0,
+                id: target.id.clone(),
+            };
+            name.partition(PARTITIONS)
+        };
+        Partitions::new(PARTITIONS, of)
+    }
+
+    async fn settle(&self) {
+        let engine = self.engine.as_ref().unwrap();
+        let partitions = (0..PARTITIONS).map(|number| Partition {
+            epoch: engine.store().epoch,
+            number,
+        });
+        let partitions: Vec<_> = partitions.collect();
+        loop {
+            let found = engine.redis().progress_many(&partitions).await.unwrap();
+            if found
+                .into_iter()
+                .flatten()
+                .all(|progress| progress.is_durable())
+            {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+
+    async fn reopen(&mut self, ending: Ending) -> bool {
+        let engine = self.engine.take().unwrap();
+        if ending == Ending::Clean {
+            engine.stop().await;
+        }
+        drop(engine);
+        self.evict().await;
+        self.begin().await;
+        true
+    }
+}

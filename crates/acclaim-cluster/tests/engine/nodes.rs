@@ -1,0 +1,167 @@
+//! What a cluster does that one engine alone does not: several nodes, a Redis that lost all of it,
+//! acknowledgements, limits.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use acclaim_cluster::engine::{Cluster, ClusterConfig};
+use acclaim_core::port::{Ack, Clock, Reads, Write, Writes};
+use acclaim_core::{Engine, Op, Start, WriteError};
+use acclaim_servers::{Redis, until};
+use acclaim_testkit::ManualClock;
+use acclaim_testkit::conformance::{
+    Harness, LIKES, START, compare, edge, kinds, set, target_key, user_key,
+};
+
+use crate::harness::{Clustered, database};
+
+async fn one_node() -> (Clustered, Arc<ManualClock>) {
+    let clock = ManualClock::at(START);
+    (Clustered::open(kinds(), clock.clone()).await, clock)
+}
+
+/// Another node of the same store, without a worker.
+async fn another(of: &Clustered, change: impl FnOnce(&mut ClusterConfig)) -> Cluster {
+    let mut config = of.config().clone();
+    config.node = "another".to_owned();
+    config.worker = None;
+    change(&mut config);
+    let clock = ManualClock::at(START) as Arc<dyn Clock>;
+    Cluster::open(config, kinds(), Some(clock)).await.unwrap()
+}
+
+fn likes(user: &str, posts: std::ops::Range<u32>) -> Vec<Op> {
+    posts
+        .map(|post| set(edge(LIKES, user, &format!("POST:{post}"))))
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_one_node_acknowledged_the_other_reads() {
+    let (first, _) = one_node().await;
+    let (engine, other) = (first.engine(), another(&first, |_| {}).await);
+    for n in 0..20u64 {
+        let user = (n % 3).to_string();
+        engine
+            .apply(Write::plain(likes(&user, 0..5)))
+            .await
+            .unwrap();
+        let like = edge(LIKES, &user, "POST:4");
+        assert!(
+            other.statuses(vec![like.clone()]).await.unwrap()[0]
+                .edge
+                .active
+        );
+        let listed = other.targets(user_key(LIKES, &user), None, Start::top(), 10);
+        assert_eq!(
+            listed.await.unwrap().total,
+            5,
+            "what the user wrote, round {n}"
+        );
+        let unset = Op::new(acclaim_core::Action::Unset, like);
+        other.apply(Write::plain(vec![unset])).await.unwrap();
+        let numbers = engine.numbers(user_key(LIKES, &user)).await.unwrap();
+        assert_eq!(numbers.given, 4);
+    }
+    compare::check_is_clean(&other).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_emptied_redis_is_filled_from_the_ledger() {
+    let (node, _) = one_node().await;
+    let engine = node.engine();
+    for user in 0..150 {
+        let ops = likes(&user.to_string(), 0..4);
+        engine.apply(Write::plain(ops)).await.unwrap();
+    }
+    let key = target_key(LIKES, "POST:2");
+    let before = compare::walk_users(engine.as_ref(), &key, 40).await;
+    node.settle().await;
+    node.flush().await;
+    let count = engine.counts(vec![key.clone()]).await.unwrap()[0].count;
+    assert_eq!((count, before.len()), (150, 150));
+    assert_eq!(compare::walk_users(engine.as_ref(), &key, 40).await, before);
+    let again = engine.apply(Write::plain(likes("7", 0..6))).await.unwrap();
+    let changed: Vec<bool> = again
+        .transitions
+        .iter()
+        .map(|answer| answer.changed)
+        .collect();
+    assert_eq!(changed, [false, false, false, false, true, true]);
+    node.settle().await;
+    compare::check_is_clean(engine.as_ref()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn acknowledgements_are_given_or_refused() {
+    let (node, _) = one_node().await;
+    let engine = node.engine();
+    let write = |ack| Write {
+        ack,
+        ..Write::plain(likes("1", 0..3))
+    };
+    engine.apply(write(Ack::Redis)).await.unwrap();
+    engine.apply(write(Ack::Ledger)).await.unwrap();
+    let bus = engine.apply(write(Ack::Bus)).await;
+    assert!(
+        matches!(bus, Err(WriteError::AckNotPossible { asked: "bus", .. })),
+        "{bus:?}"
+    );
+    let impatient = another(&node, |config| config.limits.replica_max_millis = 20).await;
+    // There is no replica: it is decided, and not as safe as asked for.
+    let replica = impatient.apply(write(Ack::Replica)).await;
+    assert!(
+        matches!(replica, Err(WriteError::Unknown { .. })),
+        "{replica:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn more_than_the_queue_holds_is_refused() {
+    let (node, _) = one_node().await;
+    let small = another(&node, |config| config.limits.queue_max_ops = 10).await;
+    let write = |posts| small.apply(Write::plain(likes("1", posts)));
+    // All three ask for room before any is answered.
+    let (first, fits, over) = tokio::join!(write(0..8), write(8..10), write(10..11));
+    assert_eq!(first.unwrap().transitions.len(), 8);
+    assert_eq!(fits.unwrap().transitions.len(), 2);
+    let (queued, limit) = (10, 10);
+    assert_eq!(over, Err(WriteError::Overloaded { queued, limit }));
+    // Alone, one that is larger than the queue is taken.
+    assert_eq!(write(0..40).await.unwrap().transitions.len(), 40);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_backlog_over_its_limit_refuses_writes() {
+    let (redis, database) = tokio::join!(Redis::start(), database());
+    let mut config = ClusterConfig::new(&redis.url(), database.url(), "alone");
+    config.partitions = 3;
+    config.worker = None;
+    config.limits.backlog_max_events = 3;
+    config.limits.health_interval_millis = 10;
+    let engine = Cluster::open(config, kinds(), None).await.unwrap();
+    let write = |posts| engine.apply(Write::plain(likes("1", posts)));
+    for (posts, backlog) in [(0..3, 3), (3..4, 4)] {
+        write(posts).await.unwrap();
+        let counted = || async {
+            let found = engine.health().backlog_events;
+            if found == backlog {
+                Ok(())
+            } else {
+                Err(format!("{found} events"))
+            }
+        };
+        until(Duration::from_secs(20), "the backlog is counted", counted).await;
+    }
+    let refused = write(4..5).await;
+    assert!(
+        matches!(refused, Err(WriteError::Unavailable { .. })),
+        "{refused:?}"
+    );
+    let count = engine
+        .counts(vec![target_key(LIKES, "POST:3")])
+        .await
+        .unwrap()[0]
+        .count;
+    assert_eq!(count, 1, "reads go on");
+}

@@ -1,0 +1,126 @@
+//! What `/metrics` says of the cluster engine: the numbers that its worker keeps.
+
+use std::fmt;
+use std::sync::Arc;
+
+use acclaim_cluster::engine::Cluster;
+use acclaim_cluster::worker::WorkerNumbers;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::Registry;
+
+/// A number of the worker: its name, its meaning, where it stands.
+type Number = (&'static str, &'static str, fn(&WorkerNumbers) -> u64);
+
+const COUNTERS: [Number; 16] = [
+    (
+        "events",
+        "Events given to the ledger; again where it was not known whether it had them",
+        |n| n.events,
+    ),
+    (
+        "batches",
+        "Transactions of the ledger that took events",
+        |n| n.batches,
+    ),
+    ("flips", "Events that flipped their edge", |n| n.flips),
+    ("stale_events", "Events that the ledger knew already", |n| {
+        n.stale
+    }),
+    ("dead_letters", "Events that became dead letters", |n| {
+        n.buried
+    }),
+    ("refused_batches", "Batches that the ledger refused", |n| {
+        n.refused_batches
+    }),
+    (
+        "partitions_opened",
+        "Partitions opened because Redis did not have them",
+        |n| n.opened,
+    ),
+    (
+        "partitions_went_back",
+        "Times that Redis had less of a partition than the ledger",
+        |n| n.went_back,
+    ),
+    ("redis_failures", "Calls to Redis that failed", |n| {
+        n.redis_failures
+    }),
+    ("ledger_failures", "Calls to the ledger that failed", |n| {
+        n.ledger_failures
+    }),
+    ("polls", "Looks at all partitions", |n| n.polls),
+    (
+        "hurries",
+        "Partitions that somebody in this process asked to hurry",
+        |n| n.hurries,
+    ),
+    ("leases_taken", "Leases taken", |n| n.leases_taken),
+    ("leases_lost", "Leases lost", |n| n.leases_lost),
+    ("leases_given_back", "Leases given back", |n| {
+        n.leases_given_back
+    }),
+    (
+        "shelves_removed",
+        "Shelves of old idempotency answers removed",
+        |n| n.shelves_removed,
+    ),
+];
+
+const GAUGES: [Number; 5] = [
+    ("partitions_owned", "Partitions owned now", |n| {
+        n.partitions_owned
+    }),
+    ("workers_alive", "Workers alive now, this one too", |n| {
+        n.workers_alive
+    }),
+    ("drains_running", "Partitions being moved now", |n| {
+        n.drains_running
+    }),
+    (
+        "backlog_events",
+        "Events of the partitions owned that the ledger does not have",
+        |n| n.backlog_events,
+    ),
+    (
+        "lag_milliseconds",
+        "How old the oldest event of the last batch was when the ledger had it",
+        |n| n.lag_millis,
+    ),
+];
+
+/// Registers the numbers of a cluster's worker, if it has one here.
+pub fn register(registry: &mut Registry, cluster: &Arc<Cluster>) {
+    registry.register_collector(Box::new(WorkerMetrics(Arc::clone(cluster))));
+}
+
+struct WorkerMetrics(Arc<Cluster>);
+
+impl fmt::Debug for WorkerMetrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("WorkerMetrics")
+    }
+}
+
+impl Collector for WorkerMetrics {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let Some(numbers) = self.0.worker_numbers() else {
+            return Ok(());
+        };
+        for (name, help, value) in COUNTERS {
+            let counter = ConstCounter::new(value(&numbers));
+            let name = format!("acclaim_worker_{name}");
+            let encoder = encoder.encode_descriptor(&name, help, None, counter.metric_type())?;
+            counter.encode(encoder)?;
+        }
+        for (name, help, value) in GAUGES {
+            let gauge = ConstGauge::new(value(&numbers));
+            let name = format!("acclaim_worker_{name}");
+            let encoder = encoder.encode_descriptor(&name, help, None, gauge.metric_type())?;
+            gauge.encode(encoder)?;
+        }
+        Ok(())
+    }
+}
