@@ -33,6 +33,9 @@ const NOT_RUN: &[&str] = &[
      cargo run --release -p acclaim-bench -- growth\n\
      cargo run --release -p acclaim-bench -- feed\n",
     "cargo run -p acclaim-proof\n",
+    // Run by the tests of the cluster, on servers of their own.
+    "acclaim serve --engine cluster --redis redis://127.0.0.1:6379 --ledger mysql://acclaim:secret@127.0.0.1:3306/acclaim\n",
+    "acclaim worker --listen 127.0.0.1:7701 --redis redis://127.0.0.1:6379 --ledger mysql://acclaim:secret@127.0.0.1:3306/acclaim\n",
     "ACCLAIM_CRASH_ROUNDS=100 cargo test -p acclaim --features failpoints --test crash\n",
 ];
 
