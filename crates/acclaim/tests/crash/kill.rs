@@ -17,6 +17,9 @@ use crate::{edges_before, rounds, seeded};
 /// A start on so small a store takes no longer, in a debug build too.
 const START_LIMIT: Duration = Duration::from_secs(10);
 
+/// The target type of edges that no round makes.
+pub const OTHERS_TYPE: &str = "TRACK";
+
 #[test]
 fn nothing_acknowledged_is_lost_by_kills() {
     seeded(async |_, mut chance| {

@@ -10,6 +10,7 @@ use acclaim_testkit::linear::{self, Answer, Call, Span};
 use serde_json::Value;
 
 use crate::client::{Client, Lost};
+use crate::kill::OTHERS_TYPE;
 use crate::load::{self, Outcome, Record};
 use crate::round::{GROUPS, Place, Round, USERS};
 
@@ -128,7 +129,8 @@ impl World {
             let exported = client.ask(&format!("/export?kind={kind}")).await.text;
             let lines = exported
                 .lines()
-                .map(|line| serde_json::from_str(line).unwrap());
+                .map(|line| serde_json::from_str(line).unwrap())
+                .filter(|line: &Value| line["targetType"] != OTHERS_TYPE);
             let exported: BTreeMap<Edge, Rev> = lines
                 .map(|line: Value| {
                     let edge = (
