@@ -72,6 +72,7 @@ fn help_names_every_command() {
     assert_eq!(ran.code, 0);
     for command in [
         "serve",
+        "worker",
         "import",
         "export",
         "check",

@@ -155,7 +155,7 @@ async fn one_connection_too_many_is_told_so() {
         max_connections: 2,
         ..Limits::default()
     };
-    let server = Server::with_limits(limits).await;
+    let server = Server::with_limits(limits).await.alone();
     let mut first = server.connect().await;
     let mut second = server.connect().await;
     first.send(Request::new("GET", "/health")).await.ok();

@@ -3,7 +3,7 @@
 use crate::support::{Request, Server};
 use serde_json::Value;
 
-const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/openapi.json");
+const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../acclaim-http/openapi.json");
 
 async fn document(server: &Server) -> Value {
     server.get("/openapi.json").await.ok()

@@ -4,7 +4,7 @@ use crate::support::{Server, json};
 
 #[tokio::test]
 async fn what_is_touched_most_comes_first() {
-    let server = Server::start().await;
+    let server = Server::start().await.alone();
     let op =
         |target: u64| json!({"op": "set", "userId": 1, "targetType": "HOT", "targetId": target});
     // Nine of ten touch target 1; the others touch one of a hundred.

@@ -147,7 +147,7 @@ async fn the_body_has_no_limit_and_batches_are_cut() {
         max_import_batches_in_flight: 2,
         ..Limits::default()
     };
-    let server = Server::with_limits(limits).await;
+    let server = Server::with_limits(limits).await.alone();
     let body: String = (1..=300).map(|user| line(user, "t")).collect();
     assert!(body.len() > 1_000);
     // In chunks that end in the middle of lines.

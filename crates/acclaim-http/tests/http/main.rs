@@ -4,6 +4,7 @@
 //! against that server, which must be empty and have the kinds of [`support::kinds`].
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
+mod nodes;
 mod support;
 
 mod administration;

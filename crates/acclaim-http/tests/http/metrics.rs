@@ -6,7 +6,7 @@ use crate::support::Server;
 
 #[tokio::test]
 async fn requests_are_counted_by_route_and_status() {
-    let server = Server::with_limits(Limits::default()).await;
+    let server = Server::with_limits(Limits::default()).await.alone();
     server.set("likes", 1, "POST", 1).await;
     server.set("follows", 1, "USER", 2).await;
     server.set("follows", 1, "USER", 3).await;

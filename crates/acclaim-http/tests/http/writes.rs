@@ -1,5 +1,6 @@
 //! `POST /{kind}/toggle`, `PUT /{kind}`, `DELETE /{kind}`.
 
+use crate::nodes::ACKS;
 use crate::support::{Request, Server, json};
 
 #[tokio::test]
@@ -88,7 +89,7 @@ async fn origin_and_acknowledgement_are_accepted() {
         "userId": id, "targetType": "POST", "targetId": id,
         "deviceType": "Pixel 9 – Zoë", "ipAddress": "2001:db8::1",
     });
-    for ack in ["redis", "replica", "bus", "ledger"] {
+    for ack in ACKS {
         let request = Request::new("PUT", "/api/v2/likes").json(&body);
         server.send(request.header("acclaim-ack", ack)).await.ok();
     }

@@ -84,7 +84,8 @@ impl Allowed {
             Self::Integer(range) => in_range(text.parse().ok()?, range),
             Self::Bytes(range) => in_range(bytes(text)?, range),
             Self::Word(words) => words.contains(&text).then(|| Value::Text(text.to_owned())),
-            Self::Text(_) => (!text.is_empty()).then(|| Value::Text(text.to_owned())),
+            // Some keys are empty by default; which may be, they say themselves.
+            Self::Text(_) => Some(Value::Text(text.to_owned())),
             Self::Switch => text.parse().ok().map(Value::Switch),
         }
     }

@@ -76,7 +76,12 @@ impl Server {
     pub fn start(data: &Path, more: &[&str]) -> Self {
         let data = data.to_str().unwrap();
         let args = ["serve", "--listen", "127.0.0.1:0", "--data", data];
-        let mut child = acclaim(&[&args[..], more].concat())
+        Self::launch(&[&args[..], more].concat())
+    }
+
+    /// Starts a command that serves, and waits until it says that it can answer.
+    pub fn launch(args: &[&str]) -> Self {
+        let mut child = acclaim(args)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -84,7 +89,11 @@ impl Server {
         let mut line = String::new();
         let stdout = child.stdout.as_mut().unwrap();
         BufReader::new(stdout).read_line(&mut line).unwrap();
-        let url = line.trim_end().trim_start_matches("acclaim listening on ");
+        let url = line
+            .trim_end()
+            .rsplit(" listening on ")
+            .next()
+            .unwrap_or_default();
         if line.is_empty() {
             let mut err = String::new();
             child
@@ -121,10 +130,24 @@ impl Server {
 
     /// Asks for a path over a connection of its own; returns the whole answer.
     pub fn get(&self, path: &str) -> String {
+        self.send("GET", path, "")
+    }
+
+    /// Sends a request with a JSON body over a connection of its own; returns the whole answer.
+    pub fn send(&self, method: &str, path: &str, body: &str) -> String {
         let address = self.url.trim_start_matches("http://");
         let mut stream = std::net::TcpStream::connect(address).unwrap();
-        let head = format!("GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
-        stream.write_all(head.as_bytes()).unwrap();
+        let kind = match body {
+            "" => String::new(),
+            _ => format!(
+                "content-type: application/json\r\ncontent-length: {}\r\n",
+                body.len()
+            ),
+        };
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n{kind}\r\n{body}"
+        );
+        stream.write_all(request.as_bytes()).unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
         answer

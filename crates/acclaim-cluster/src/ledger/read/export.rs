@@ -27,7 +27,7 @@ pub struct Exported {
 }
 
 impl Ledger {
-    /// Up to `most` active edges of a kind after `after`; none at the end only.
+    /// The next `most` active edges of a kind after `after`; fewer at the end only.
     ///
     /// # Errors
     /// [`LedgerError::TooMany`] for more than [`MAX_EXPORT_ROWS`].
@@ -47,11 +47,11 @@ impl Ledger {
         }
         let mut after = after.map(EdgeRef::row);
         let mut exported = Vec::new();
-        while exported.is_empty() && most > 0 {
+        while exported.len() < most {
             let rows = self.read_rows(|| next(kind, after.as_ref(), most)).await?;
             for row in &rows {
                 let edge = edge_row(row).map_err(corrupt)?;
-                if row.try_get(5).map_err(corrupt)? {
+                if row.try_get(5).map_err(corrupt)? && exported.len() < most {
                     let target_type = self.type_of_row(edge.target_type).await?;
                     let target = Target {
                         target_type,
@@ -66,7 +66,7 @@ impl Ledger {
                 }
                 after = Some(edge);
             }
-            if rows.is_empty() {
+            if rows.len() < most {
                 break;
             }
         }

@@ -5,15 +5,17 @@ mod faulty;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use acclaim_core::{Engine, Kind, Kinds, Rev, TargetType};
 use acclaim_http::{App, Limits};
-use acclaim_testkit::{ManualClock, ModelEngine};
+use acclaim_testkit::ManualClock;
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+
+use crate::nodes;
 
 pub use client::{Connection, Reply, Request};
 pub use faulty::{Fault, FaultyEngine};
@@ -35,41 +37,31 @@ pub fn kinds() -> Kinds {
     Kinds::new([dislikes, reads]).unwrap()
 }
 
-/// A server under test.
+/// A server under test: one node, or several of one store that take turns.
 pub struct Server {
+    /// Where the first node answers.
     pub address: SocketAddr,
     pub clock: Arc<ManualClock>,
-    running: Option<Running>,
+    /// Where the nodes answer that take turns.
+    addresses: Vec<SocketAddr>,
+    turn: AtomicUsize,
+    running: Vec<Running>,
     next: AtomicU64,
+    _kept: Option<nodes::Kept>,
 }
 
 struct Running {
-    stop: Option<oneshot::Sender<()>>,
+    stop: oneshot::Sender<()>,
     task: JoinHandle<()>,
 }
 
-impl Server {
-    /// The server that the environment names, or one of its own.
-    pub async fn start() -> Self {
-        if let Ok(address) = std::env::var("ACCLAIM_TEST_URL") {
-            return Self {
-                address: address.parse().expect("ACCLAIM_TEST_URL is host:port"),
-                clock: ManualClock::at(NOW),
-                running: None,
-                next: AtomicU64::new(rand_start()),
-            };
-        }
-        Self::with_limits(Limits::default()).await
-    }
-
-    pub async fn with_limits(limits: Limits) -> Self {
-        let clock = ManualClock::at(NOW);
-        let engine = Arc::new(ModelEngine::new(kinds(), clock.clone()));
-        Self::over(engine, limits, clock).await
-    }
-
-    pub async fn over(engine: Arc<dyn Engine>, limits: Limits, clock: Arc<ManualClock>) -> Self {
-        let app = App::new(engine, limits, clock.clone(), Registry::default()).unwrap();
+impl Running {
+    async fn start(
+        engine: Arc<dyn Engine>,
+        limits: Limits,
+        clock: Arc<ManualClock>,
+    ) -> (SocketAddr, Self) {
+        let app = App::new(engine, limits, clock, Registry::default()).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
@@ -79,22 +71,80 @@ impl Server {
             };
             acclaim_http::serve(listener, app, shutdown).await.unwrap();
         });
-        Self {
-            address,
-            clock,
-            running: Some(Running {
-                stop: Some(stop),
-                task,
-            }),
-            next: AtomicU64::new(1),
+        (address, Self { stop, task })
+    }
+}
+
+impl Server {
+    /// The server that the environment names, or one of its own.
+    pub async fn start() -> Self {
+        if let Ok(address) = std::env::var("ACCLAIM_TEST_URL") {
+            let address = address.parse().expect("ACCLAIM_TEST_URL is host:port");
+            let server = Self::at(vec![address], Vec::new(), ManualClock::at(NOW));
+            server.next.store(rand_start(), Ordering::Relaxed);
+            return server;
         }
+        Self::with_limits(Limits::default()).await
+    }
+
+    pub async fn with_limits(limits: Limits) -> Self {
+        let clock = ManualClock::at(NOW);
+        let (engines, kept) = nodes::open(kinds(), clock.clone()).await;
+        let mut server = Self::over_all(engines, limits, clock).await;
+        server._kept = Some(kept);
+        server
+    }
+
+    pub async fn over(engine: Arc<dyn Engine>, limits: Limits, clock: Arc<ManualClock>) -> Self {
+        Self::over_all(vec![engine], limits, clock).await
+    }
+
+    async fn over_all(
+        engines: Vec<Arc<dyn Engine>>,
+        limits: Limits,
+        clock: Arc<ManualClock>,
+    ) -> Self {
+        let (mut addresses, mut running) = (Vec::new(), Vec::new());
+        for engine in engines {
+            let (address, node) = Running::start(engine, limits.clone(), clock.clone()).await;
+            addresses.push(address);
+            running.push(node);
+        }
+        Self::at(addresses, running, clock)
+    }
+
+    fn at(addresses: Vec<SocketAddr>, running: Vec<Running>, clock: Arc<ManualClock>) -> Self {
+        Self {
+            address: addresses[0],
+            clock,
+            addresses,
+            turn: AtomicUsize::new(0),
+            running,
+            next: AtomicU64::new(1),
+            _kept: None,
+        }
+    }
+
+    /// The same server, but only its first node is asked: for what a process has for itself.
+    pub fn alone(mut self) -> Self {
+        self.addresses.truncate(1);
+        self
     }
 
     /// Tells the server to stop, and gives what ends when it has.
     pub fn stop(&mut self) -> JoinHandle<()> {
-        let mut running = self.running.take().expect("a server of its own");
-        running.stop.take().unwrap().send(()).unwrap();
-        running.task
+        let running = std::mem::take(&mut self.running);
+        assert!(!running.is_empty(), "a server of its own");
+        let mut tasks = Vec::new();
+        for node in running {
+            node.stop.send(()).unwrap();
+            tasks.push(node.task);
+        }
+        tokio::spawn(async move {
+            for task in tasks {
+                task.await.unwrap();
+            }
+        })
     }
 
     /// An id that no other test of this server uses.
@@ -103,7 +153,8 @@ impl Server {
     }
 
     pub async fn connect(&self) -> Connection {
-        Connection::open(self.address).await
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        Connection::open(self.addresses[turn % self.addresses.len()]).await
     }
 
     pub async fn send(&self, request: Request) -> Reply {

@@ -178,7 +178,7 @@ fn server() -> Vec<Key> {
             Allowed::Text("a directory"),
             "The directory of the embedded store. Flag `--data`.",
             |path: &std::path::PathBuf| path.display().to_string(),
-            |text: &str| Some(text.into())
+            |text: &str| (!text.is_empty()).then(|| text.into())
         ),
         integer!(
             server.worker_threads,
