@@ -7,4 +7,5 @@
 
 mod harness;
 mod nodes;
+mod servers;
 mod suites;
