@@ -366,10 +366,16 @@ impl Redis {
         join_all(asked).await.into_iter().collect()
     }
 
-    /// Asks every master the same, and says who answered what.
+    /// Asks every master the same, and says who answered what. Just after the start nobody may have
+    /// told yet who is master; that is waited for as long as a call may take.
     pub(super) async fn ask_masters(&self, cmd: &Cmd) -> Vec<(Address, Answer)> {
         let deadline = Instant::now() + self.limits.call_timeout();
-        let asked = self.topology.masters().into_iter().map(|node| async move {
+        let mut masters = self.topology.masters();
+        while masters.is_empty() && Instant::now() + LONGEST_PAUSE < deadline {
+            tokio::time::sleep(FIRST_PAUSE).await;
+            masters = self.topology.masters();
+        }
+        let asked = masters.into_iter().map(|node| async move {
             let answer = node.send(&[cmd], deadline).await;
             let answer = answer.and_then(|mut answers| answers.remove(0));
             (node.address().clone(), answer.map_err(RedisError::from))

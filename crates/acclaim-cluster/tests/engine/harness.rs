@@ -1,5 +1,6 @@
-//! A cluster of one node as the suites want it: a Redis and a database of its own.
+//! A cluster of one node as the suites want it, on any pair of servers.
 
+use std::marker::PhantomData;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -10,30 +11,17 @@ use acclaim_cluster::worker::WorkerLimits;
 use acclaim_core::model::Partitions;
 use acclaim_core::port::Clock;
 use acclaim_core::{Engine, Kinds, Target};
-use acclaim_servers::{Database, MariaDb, MariaDbOptions, Redis};
 use acclaim_testkit::ManualClock;
 use acclaim_testkit::conformance::{Ending, Harness};
 use async_trait::async_trait;
-use tokio::sync::OnceCell;
+
+use crate::servers::{Pair, RedisSide, Servers, SingleAndMariaDb};
 
 /// Of a store in the suites: few, so that the targets of a case meet in each.
 const PARTITIONS: u16 = 4;
 
-static SERVER: OnceCell<MariaDb> = OnceCell::const_new();
-
-/// A fresh database on a MariaDB that does not flush: nothing here cuts its power.
-pub async fn database() -> Database {
-    let start = || {
-        let options = MariaDbOptions::default()
-            .set("innodb-flush-log-at-trx-commit", "0")
-            .set("innodb-doublewrite", "0");
-        MariaDb::start_with(options)
-    };
-    SERVER.get_or_init(start).await.database().await
-}
-
 /// One node with its servers.
-pub struct Clustered {
+pub struct Clustered<P: Pair = SingleAndMariaDb> {
     kinds: Kinds,
     clock: Arc<ManualClock>,
     config: ClusterConfig,
@@ -41,8 +29,8 @@ pub struct Clustered {
     /// The ledger of the engine that is open, which has met every type that was written to.
     ledger: Arc<Mutex<Option<Ledger>>>,
     opened: u32,
-    redis: Redis,
-    _database: Database,
+    servers: Servers,
+    pair: PhantomData<P>,
 }
 
 /// Small limits, so that short tests cross them.
@@ -71,7 +59,7 @@ fn worker() -> WorkerLimits {
     }
 }
 
-impl Clustered {
+impl<P: Pair> Clustered<P> {
     async fn begin(&mut self) {
         // A name that no node had before: one that went in a crash may still hold leases.
         self.opened += 1;
@@ -90,48 +78,42 @@ impl Clustered {
 
     /// Removes everything from Redis.
     pub async fn flush(&self) {
-        let mut redis = self.redis.try_connect().await.unwrap();
-        let _: String = redis::cmd("FLUSHALL")
-            .query_async(&mut redis)
-            .await
-            .unwrap();
+        let RedisSide::Single(redis) = &self.servers.redis else {
+            panic!("others have their stores there");
+        };
+        redis.flush_all().await;
     }
 
     /// Removes from Redis what it may evict, but for the notes of who wrote lately: without them a
     /// read of a user's side is as old as the ledger.
-    async fn evict(&self) {
-        let mut redis = self.redis.try_connect().await.unwrap();
-        let keys: Vec<String> = redis::cmd("KEYS")
-            .arg("*")
-            .query_async(&mut redis)
-            .await
-            .unwrap();
-        for key in keys {
-            let left: i64 = redis::cmd("PTTL")
-                .arg(&key)
-                .query_async(&mut redis)
-                .await
-                .unwrap();
-            if left > 0 && !key.contains(":u:") {
-                let _: i64 = redis::cmd("DEL")
-                    .arg(&key)
-                    .query_async(&mut redis)
-                    .await
-                    .unwrap();
+    async fn evict(&self, epoch: u32) {
+        for server in self.servers.redis.masters().await {
+            let mut redis = server.try_connect().await.unwrap();
+            let mut all = redis::cmd("KEYS");
+            all.arg(format!("{{p{epoch}.*"));
+            let keys: Vec<String> = all.query_async(&mut redis).await.unwrap();
+            for key in keys {
+                let mut left = redis::cmd("PTTL");
+                let left: i64 = left.arg(&key).query_async(&mut redis).await.unwrap();
+                if left > 0 && !key.contains(":u:") {
+                    let mut delete = redis::cmd("DEL");
+                    let _: i64 = delete.arg(&key).query_async(&mut redis).await.unwrap();
+                }
             }
         }
     }
 }
 
 #[async_trait]
-impl Harness for Clustered {
+impl<P: Pair> Harness for Clustered<P> {
     async fn open(kinds: Kinds, clock: Arc<ManualClock>) -> Self {
-        let (redis, database) = tokio::join!(Redis::start(), database());
+        let servers = P::servers().await;
+        servers.make_store(PARTITIONS).await;
         let config = ClusterConfig {
             partitions: PARTITIONS,
             limits: limits(),
             worker: Some(worker()),
-            ..ClusterConfig::new(&redis.url(), database.url(), "one")
+            ..ClusterConfig::new(&servers.redis.url(), servers.database.url(), "one")
         };
         let mut clustered = Self {
             kinds,
@@ -140,8 +122,8 @@ impl Harness for Clustered {
             engine: None,
             ledger: Arc::default(),
             opened: 0,
-            redis,
-            _database: database,
+            servers,
+            pair: PhantomData,
         };
         clustered.begin().await;
         clustered
@@ -187,12 +169,16 @@ impl Harness for Clustered {
     }
 
     async fn reopen(&mut self, ending: Ending) -> bool {
+        if ending == Ending::Crash && P::crash(&self.servers.redis).await {
+            return true;
+        }
         let engine = self.engine.take().unwrap();
+        let epoch = engine.store().epoch;
         if ending == Ending::Clean {
             engine.stop().await;
         }
         drop(engine);
-        self.evict().await;
+        self.evict(epoch).await;
         self.begin().await;
         true
     }

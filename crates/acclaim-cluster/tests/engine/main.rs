@@ -5,6 +5,8 @@
     reason = "a panic is how a test fails"
 )]
 
+mod faults;
 mod harness;
 mod nodes;
+mod servers;
 mod suites;

@@ -13,7 +13,8 @@ use acclaim_testkit::conformance::{
     Harness, LIKES, START, compare, edge, kinds, set, target_key, user_key,
 };
 
-use crate::harness::{Clustered, database};
+use crate::harness::Clustered;
+use crate::servers::database;
 
 async fn one_node() -> (Clustered, Arc<ManualClock>) {
     let clock = ManualClock::at(START);

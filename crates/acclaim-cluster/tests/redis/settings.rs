@@ -4,7 +4,7 @@ use acclaim_cluster::redis::connection::Redis;
 use acclaim_cluster::redis::durability::{Eviction, Flush, guarantee};
 use acclaim_servers::{AppendFsync, Redis as Server, RedisCluster, RedisOptions};
 
-use crate::callers::{limits, partition, warm};
+use crate::callers::limits;
 use crate::servers::cluster_url;
 
 #[tokio::test]
@@ -41,8 +41,7 @@ async fn what_may_not_be_asked_is_unknown() {
 async fn every_master_of_a_cluster_is_asked() {
     let cluster = RedisCluster::start().await;
     let redis = Redis::open(&cluster_url(&cluster), limits()).await.unwrap();
-    // By then it is known who is master.
-    warm(&redis, partition(0)).await;
+    // Nobody has told yet who is master.
     let settings = redis.settings().await.unwrap();
     assert_eq!(settings.len(), 3);
     assert!(settings.iter().all(|(_, one)| one.replicas == Some(1)));
