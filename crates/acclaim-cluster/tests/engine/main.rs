@@ -6,5 +6,6 @@
 )]
 
 mod harness;
+mod imports;
 mod nodes;
 mod suites;
