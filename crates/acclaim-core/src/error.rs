@@ -115,7 +115,7 @@ pub enum JobError {
          several, or stream it instead"
     )]
     TooLarge {
-        /// The limit, `engine.spool_max_bytes`.
+        /// The limit, `spool_max_bytes` of the engine.
         limit: u64,
     },
     /// The texts of other imports take the room.
@@ -125,7 +125,7 @@ pub enum JobError {
     SpoolsFull {
         /// Bytes of all texts.
         held: u64,
-        /// The limit, `engine.spool_max_bytes`.
+        /// The limit, `spool_max_bytes` of the engine.
         limit: u64,
     },
     /// The text of an import could not be kept. The reason is for the log.

@@ -73,6 +73,10 @@ pub struct ClusterLimits {
     pub job_poll_millis: u64,
     /// Edges that a job deals with in one step.
     pub job_step_edges: usize,
+    /// Bytes of the texts of imports that run as jobs, all of them in the ledger together.
+    pub spool_max_bytes: u64,
+    /// How long the text of an import is kept of which nothing more comes, in seconds.
+    pub spool_idle_seconds: u64,
     /// How long an acknowledgement by a replica is waited for, in milliseconds.
     pub replica_max_millis: u64,
     /// How often the servers are asked how they are, in milliseconds.
@@ -94,6 +98,8 @@ impl Default for ClusterLimits {
             job_lease_millis: 15_000,
             job_poll_millis: 500,
             job_step_edges: 500,
+            spool_max_bytes: 1 << 30,
+            spool_idle_seconds: 600,
             replica_max_millis: 1_000,
             health_interval_millis: 1_000,
         }
@@ -115,6 +121,10 @@ impl ClusterLimits {
 
     pub(super) fn keep(&self) -> Duration {
         Duration::from_secs(self.keep_seconds)
+    }
+
+    pub(super) fn spool_idle(&self) -> Duration {
+        Duration::from_secs(self.spool_idle_seconds)
     }
 
     pub(super) fn job_lease(&self) -> Duration {

@@ -14,9 +14,10 @@ use acclaim_core::{
 };
 use tokio::time::Instant;
 
-use super::errors::{read_error, unavailable};
+use super::errors::{Trouble as _, read_error, unavailable};
 use super::shared::Shared;
-use crate::ledger::journals::jobs::{MAX_OPEN_JOBS, TakenJob};
+use crate::ledger::LedgerError;
+use crate::ledger::journals::jobs::{MAX_OPEN_JOBS, TakenJob, Work};
 use crate::ledger::read::TargetRef;
 use crate::redis::keys::TargetName;
 
@@ -28,7 +29,7 @@ const STEP_MAX: Duration = Duration::from_secs(60);
 const RECOVERY_PAGE_TARGETS: usize = 500;
 
 /// Why a job does not go on.
-enum Halt {
+pub enum Halt {
     /// It failed.
     Failed(String),
     /// The node stops, or another one has it.
@@ -81,37 +82,52 @@ impl Shared {
     }
 
     async fn run_job(self: &Arc<Self>, mut job: TakenJob) {
-        let spec = job.spec.clone();
-        let outcome = match &spec {
-            JobSpec::EraseUser(user) => self.erase_user(&mut job, user).await,
-            JobSpec::EraseTarget(target) => self.erase_target(&mut job, target).await,
-            JobSpec::Recover(kind) => self.recover_kind(&mut job, *kind).await,
+        let work = job.work.clone();
+        let outcome = match &work {
+            Work::Job(JobSpec::EraseUser(user)) => self.erase_user(&mut job, user).await,
+            Work::Job(JobSpec::EraseTarget(target)) => self.erase_target(&mut job, target).await,
+            Work::Job(JobSpec::Recover(kind)) => self.recover_kind(&mut job, *kind).await,
+            Work::Import(import) => self.import(&mut job, import).await,
+            Work::Unknown(words) => Err(Halt::Failed(format!(
+                "this program does not know the job {words:?}, or its kind is not configured any \
+                 more"
+            ))),
         };
         let error = match &outcome {
             Ok(()) => None,
             Err(Halt::Failed(reason)) => Some(reason.as_str()),
-            Err(Halt::Left) => return,
+            Err(Halt::Left) => return self.leave(&job).await,
         };
-        if let Err(error) = self.ledger.end_job(&job, error).await {
+        match self.ledger.end_job(&job, error).await {
+            Ok(true) => {
+                if let Work::Import(import) = &work {
+                    self.remove_text(import.text).await;
+                }
+            }
+            Ok(false) => {}
             // Its lease ends, and whoever takes it finds little left to do.
-            tracing::warn!(%error, job = job.id, "the end of a job could not be written down");
+            Err(error) => {
+                tracing::warn!(%error, job = job.id, "the end of a job could not be written down");
+            }
+        }
+    }
+
+    /// Leaves a job to another node: at once, where this one stops.
+    async fn leave(&self, job: &TakenJob) {
+        if self.is_stopping()
+            && let Err(error) = self.ledger.release_job(job).await
+        {
+            tracing::debug!(%error, job = job.id, "a job is given back when its lease ends");
         }
     }
 
     /// Writes down how far a job is. An error when it is no longer ours.
-    async fn note(&self, job: &TakenJob) -> Result<(), Halt> {
+    pub async fn note(&self, job: &TakenJob) -> Result<(), Halt> {
         if self.is_stopping() {
             return Err(Halt::Left);
         }
-        match self
-            .ledger
-            .note_progress(job, self.limits.job_lease())
-            .await
-        {
-            Ok(true) => Ok(()),
-            Ok(false) => Err(Halt::Left),
-            Err(error) => Err(Halt::Failed(error.to_string())),
-        }
+        let noted = self.ledger.note_progress(job, self.limits.job_lease());
+        is_ours(noted.await)
     }
 
     async fn erase_user(self: &Arc<Self>, job: &mut TakenJob, user: &Id) -> Result<(), Halt> {
@@ -268,6 +284,20 @@ impl Shared {
             after = page.into_iter().next_back();
             self.note(job).await?;
         }
+    }
+}
+
+/// What it means for a job how writing it down came out. While the ledger does not answer nobody
+/// has the job: its lease ends, and then it goes on.
+pub fn is_ours(noted: Result<bool, LedgerError>) -> Result<(), Halt> {
+    match noted {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(Halt::Left),
+        Err(error) if error.is_away() => {
+            tracing::warn!(%error, "how far a job is could not be written down");
+            Err(Halt::Left)
+        }
+        Err(error) => Err(Halt::Failed(error.to_string())),
     }
 }
 

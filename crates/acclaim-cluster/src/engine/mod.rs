@@ -27,6 +27,7 @@ mod cold;
 pub mod config;
 mod errors;
 mod health;
+mod imports;
 mod jobs;
 mod journal;
 mod lane;
@@ -36,6 +37,7 @@ mod names;
 mod people;
 mod port;
 mod shared;
+mod spool;
 mod statuses;
 mod writes;
 
@@ -168,6 +170,7 @@ impl Cluster {
         let mut tasks = JoinSet::new();
         tasks.spawn(Arc::clone(&shared).watch_health());
         tasks.spawn(Arc::clone(&shared).run_jobs());
+        tasks.spawn(Arc::clone(&shared).sweep_texts());
         Ok(Self {
             shared,
             tasks: Mutex::new(tasks),

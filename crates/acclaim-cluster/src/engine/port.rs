@@ -16,6 +16,7 @@ use async_trait::async_trait;
 
 use super::Cluster;
 use super::errors::read_error;
+use super::spool::Upload;
 use crate::worker::dead_letters;
 
 #[async_trait]
@@ -155,11 +156,8 @@ impl Admin for Cluster {
         self.shared.start_job(&spec).await
     }
 
-    async fn begin_import(&self, _spec: ImportSpec) -> Result<Box<dyn Spool + '_>, JobError> {
-        Err(JobError::Spool(
-            "this engine does not keep the text of imports yet; stream the import instead"
-                .to_owned(),
-        ))
+    async fn begin_import(&self, spec: ImportSpec) -> Result<Box<dyn Spool + '_>, JobError> {
+        Ok(Box::new(Upload::begin(&self.shared, spec).await?))
     }
 
     async fn job(&self, id: JobId) -> Result<Option<Job>, ReadError> {

@@ -15,6 +15,8 @@
 //!   transition of a day is known by the user's own row and `daily` counts distinct users without
 //!   a table of users by day.
 //! - `daily` is spread over [`DAILY_SHARDS`], so that partitions do not wait for one row of today.
+//! - `import_texts` and `import_pieces` hold the texts of imports that run as jobs, by random names,
+//!   so that a TiDB spreads them.
 //! - Nothing that grows with the writes has a key that grows at one end, so no one node of a TiDB
 //!   takes all writes; `audit`, `checks`, `dead_letters` and `jobs` are rare and read in the order
 //!   in which they came, so their numbers grow. TiDB is told to give those out one by one
@@ -152,11 +154,26 @@ pub const MIGRATIONS: &[Migration] = &[Migration {
   total BIGINT UNSIGNED NOT NULL,
   error TEXT NOT NULL,
   progress VARBINARY(512) NOT NULL,
+  rejections MEDIUMBLOB NOT NULL,
   owner VARBINARY(64) NOT NULL,
   fence BIGINT UNSIGNED NOT NULL,
   lease_until BIGINT UNSIGNED NOT NULL,
   KEY by_state (state, id)
 ) DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin /*T![auto_id_cache] AUTO_ID_CACHE 1 */",
+        "CREATE TABLE import_texts (
+  text VARBINARY(16) NOT NULL PRIMARY KEY,
+  job BIGINT UNSIGNED NOT NULL,
+  bytes BIGINT UNSIGNED NOT NULL,
+  touched BIGINT UNSIGNED NOT NULL
+)",
+        "CREATE TABLE import_pieces (
+  text VARBINARY(16) NOT NULL,
+  n INT UNSIGNED NOT NULL,
+  piece MEDIUMBLOB NOT NULL,
+  PRIMARY KEY (text, n)
+)",
+        // Never a text: whoever takes room for one locks this row first.
+        "INSERT INTO import_texts VALUES ('', 0, 0, 0)",
     ],
 }];
 

@@ -15,7 +15,7 @@ use redis::Value;
 use super::connection::Redis;
 use super::error::RedisError;
 use super::keys::Partition;
-use super::script::{self, Call, RESERVE, SWEEP};
+use super::script::{self, Call, FORGET_ANSWERS, RESERVE, SWEEP};
 
 /// Shelves removed in one call; of each, Redis frees the memory beside its work.
 pub const SHELVES_A_SWEEP: u16 = 64;
@@ -71,6 +71,29 @@ impl Redis {
             b"OTHER" => Ok(Reserved::Mismatch),
             _ => Err(Call::unexpected(&RESERVE, &reply)),
         }
+    }
+
+    /// Removes what is kept under a key in one partition before its time: the answers to the ops at
+    /// these places of the write and, in the key's [`home`], its request. For who knows that
+    /// nobody will repeat it.
+    ///
+    /// # Errors
+    /// [`RedisError`].
+    pub async fn forget_answers(
+        &self,
+        partition: Partition,
+        now: Option<Rev>,
+        key: &Fingerprint,
+        places: &[u32],
+    ) -> Result<(), RedisError> {
+        let (request, shelf) = place(key, "");
+        let mut call = FORGET_ANSWERS.on(partition);
+        call.arg(now.unwrap_or(Rev::ZERO).0).arg(shelf).arg(request);
+        for index in places {
+            call.arg(place(key, &index.to_string()).0);
+        }
+        self.call(&call).await?;
+        Ok(())
     }
 
     /// Removes answers of the day before yesterday and of those before it, some shelves a call.

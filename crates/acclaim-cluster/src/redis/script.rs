@@ -45,6 +45,7 @@ pub static SEAL: Script = script!("seal.lua", true);
 pub static MARK: Script = script!("mark.lua", true);
 pub static DROP: Script = script!("drop.lua", false);
 pub static FORGET: Script = script!("forget.lua", true);
+pub static FORGET_ANSWERS: Script = script!("forget_answers.lua", true);
 pub static SWEEP: Script = script!("sweep.lua", true);
 
 fn hex_sha1(source: &str) -> String {

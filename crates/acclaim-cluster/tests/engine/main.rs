@@ -7,6 +7,7 @@
 
 mod faults;
 mod harness;
+mod imports;
 mod nodes;
 mod servers;
 mod suites;

@@ -22,7 +22,7 @@ async fn one_node() -> (Clustered, Arc<ManualClock>) {
 }
 
 /// Another node of the same store, without a worker.
-async fn another(of: &Clustered, change: impl FnOnce(&mut ClusterConfig)) -> Cluster {
+pub async fn another(of: &Clustered, change: impl FnOnce(&mut ClusterConfig)) -> Cluster {
     let mut config = of.config().clone();
     config.node = "another".to_owned();
     config.worker = None;

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use acclaim_cluster::ledger::journals::checks::MAX_FINDINGS;
-use acclaim_cluster::ledger::journals::jobs::{MAX_OPEN_JOBS, MAX_PROGRESS_BYTES};
+use acclaim_cluster::ledger::journals::jobs::{MAX_OPEN_JOBS, MAX_PROGRESS_BYTES, Work};
 use acclaim_cluster::ledger::{Bounds, Ledger};
 use acclaim_core::port::{CheckReport, Finding, Invariant, JobSpec, JobState};
 use acclaim_core::{Id, Kinds, Rev};
@@ -98,13 +98,16 @@ async fn a_job_goes_on_where_another_node_left_it(sql: Sql) {
         .await
         .unwrap()
         .unwrap();
-    assert_eq!((first.id, &first.spec), (ids[0], &specs[0]));
+    assert_eq!(
+        (first.id, &first.work),
+        (ids[0], &Work::Job(specs[0].clone()))
+    );
     let second = ledger
         .take_job("other", LENGTH, &kinds)
         .await
         .unwrap()
         .unwrap();
-    assert_eq!(second.spec, specs[1]);
+    assert_eq!(second.work, Work::Job(specs[1].clone()));
     first.done = 5;
     first.progress = vec![7; MAX_PROGRESS_BYTES];
     assert!(ledger.note_progress(&first, LENGTH).await.unwrap());

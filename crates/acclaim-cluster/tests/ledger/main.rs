@@ -21,3 +21,4 @@ mod replicas;
 mod sql;
 mod stage;
 mod store;
+mod texts;

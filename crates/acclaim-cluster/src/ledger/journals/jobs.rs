@@ -8,6 +8,7 @@ use acclaim_core::{Id, Kinds, Target, TargetType};
 use sqlx::Row;
 use sqlx::mysql::MySqlRow;
 
+use super::imports::{ImportProgress, ImportWork};
 use crate::ledger::error::{Failure, LedgerError};
 use crate::ledger::lease::{NOW, micros};
 use crate::ledger::pools::Ledger;
@@ -25,13 +26,24 @@ const RUNNING: u8 = 1;
 const DONE: u8 = 2;
 const FAILED: u8 = 3;
 
+/// What a job does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Work {
+    /// As the port names it.
+    Job(JobSpec),
+    /// Import a text that lies in the ledger.
+    Import(ImportWork),
+    /// Words that this program does not know, as those of a kind that is not configured any more.
+    Unknown(String),
+}
+
 /// A job that this node has taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TakenJob {
     /// Its number.
     pub id: JobId,
     /// What to do.
-    pub spec: JobSpec,
+    pub work: Work,
     /// The right to go on with it.
     pub fence: u64,
     /// Edges dealt with.
@@ -40,6 +52,8 @@ pub struct TakenJob {
     pub total: u64,
     /// Where the node before was, as it wrote it down; empty at the beginning.
     pub progress: Vec<u8>,
+    /// The rejected lines of an import, as the node before wrote them down.
+    pub rejections: Vec<u8>,
 }
 
 /// A job's words in the ledger. Kinds by name: their places are a process's own.
@@ -51,7 +65,14 @@ fn words(spec: &JobSpec, kinds: &Kinds) -> String {
     }
 }
 
-fn read_words(words: &str, kinds: &Kinds) -> Option<JobSpec> {
+fn read_words(words: String, kinds: &Kinds) -> Work {
+    if let Some(import) = ImportWork::parse(&words) {
+        return Work::Import(import);
+    }
+    read_spec(&words, kinds).map_or(Work::Unknown(words), Work::Job)
+}
+
+fn read_spec(words: &str, kinds: &Kinds) -> Option<JobSpec> {
     match words.split_once(' ')? {
         ("erase-user", id) => Id::parse(id).ok().map(JobSpec::EraseUser),
         ("erase-target", target) => {
@@ -68,7 +89,8 @@ fn read_words(words: &str, kinds: &Kinds) -> Option<JobSpec> {
 }
 
 impl Ledger {
-    /// Queues a job, or answers `None` when [`MAX_OPEN_JOBS`] wait or run.
+    /// Queues a job, or answers `None` when [`MAX_OPEN_JOBS`] wait or run, texts of imports that are
+    /// being taken included.
     ///
     /// # Errors
     /// [`LedgerError`]. One whose answer was lost may be queued twice; jobs can run twice.
@@ -80,20 +102,10 @@ impl Ledger {
         let words = &words(spec, kinds);
         self.retried(|| async move {
             let mut session = self.writing().await?;
-            let open = Sql::new("SELECT COUNT(*) FROM jobs WHERE state IN (0, 1)");
-            let open: i64 = session
-                .first(open)
-                .await?
-                .map_or(Ok(0), |row| row.try_get(0))?;
-            if open >= MAX_OPEN_JOBS as i64 {
+            if !has_room(&mut session).await? {
                 return Ok(None);
             }
-            let mut sql = Sql::new(
-                "INSERT INTO jobs (spec, state, done, total, error, progress, owner, fence, \
-                 lease_until) VALUES (?, 0, 0, 0, '', '', '', 0, 0)",
-            );
-            sql.bind(words.as_str());
-            Ok(Some(session.insert(sql).await?))
+            Ok(Some(insert(&mut session, words, 0).await?))
         })
         .await
     }
@@ -104,14 +116,14 @@ impl Ledger {
     /// [`LedgerError`].
     pub async fn job(&self, id: JobId) -> Result<Option<Job>, LedgerError> {
         let sql = || {
-            let mut sql =
-                Sql::new("SELECT id, spec, state, done, total, error FROM jobs WHERE id = ?");
+            let mut sql = Sql::new(
+                "SELECT id, spec, state, done, total, error, progress, rejections FROM jobs WHERE id = ?",
+            );
             sql.bind(id);
             sql
         };
         let rows = self.read_rows(sql).await?;
-        let job = rows.first().map(job).transpose();
-        job.map_err(|error| LedgerError::Corrupt(error.to_string()))
+        rows.first().map(job).transpose()
     }
 
     /// Takes the oldest job that waits, or whose node let its lease end.
@@ -141,6 +153,17 @@ impl Ledger {
         job: &TakenJob,
         length: Duration,
     ) -> Result<bool, LedgerError> {
+        self.note(job, None, Some(length)).await
+    }
+
+    /// As [`Ledger::note_progress`], with an import's rejected lines where there are new ones. The
+    /// last step of an import ends its job in the same moment: it gives no length.
+    pub(super) async fn note(
+        &self,
+        job: &TakenJob,
+        rejections: Option<&[u8]>,
+        length: Option<Duration>,
+    ) -> Result<bool, LedgerError> {
         let given = job.progress.len();
         if given > MAX_PROGRESS_BYTES {
             let limit = MAX_PROGRESS_BYTES;
@@ -151,18 +174,39 @@ impl Ledger {
             });
         }
         self.retried(|| async move {
-            let mut sql =
-                Sql::new("UPDATE jobs SET done = ?, total = ?, progress = ?, lease_until = ");
-            sql.push(NOW)
-                .push(" + ? WHERE id = ? AND fence = ? AND state = 1");
+            let mut sql = Sql::new("UPDATE jobs SET done = ?, total = ?, progress = ?");
             sql.bind(job.done)
                 .bind(job.total)
                 .bind(job.progress.as_slice());
-            sql.bind(self.manual_now())
-                .bind(micros(length))
-                .bind(job.id)
-                .bind(job.fence);
+            if let Some(rejections) = rejections {
+                sql.push(", rejections = ?").bind(rejections);
+            }
+            if let Some(length) = length {
+                sql.push(", lease_until = ").push(NOW);
+                sql.push(" + ? WHERE id = ? AND fence = ? AND state = 1");
+                sql.bind(self.manual_now()).bind(micros(length));
+            } else {
+                // Fits also a repeat after a lost answer.
+                sql.push(", state = 2, lease_until = 0 WHERE id = ? AND fence = ?");
+            }
+            sql.bind(job.id).bind(job.fence);
             Ok(self.writing().await?.run(sql).await? > 0)
+        })
+        .await
+    }
+
+    /// Gives a job back before its end, so that others need not wait for its lease to end.
+    ///
+    /// # Errors
+    /// [`LedgerError`].
+    pub async fn release_job(&self, job: &TakenJob) -> Result<(), LedgerError> {
+        self.retried(|| async move {
+            let mut sql = Sql::new(
+                "UPDATE jobs SET lease_until = 0 WHERE id = ? AND fence = ? AND state = 1",
+            );
+            sql.bind(job.id).bind(job.fence);
+            self.writing().await?.run(sql).await?;
+            Ok(())
         })
         .await
     }
@@ -196,7 +240,46 @@ impl Ledger {
     }
 }
 
-fn job(row: &MySqlRow) -> Result<Job, sqlx::Error> {
+/// Whether fewer than [`MAX_OPEN_JOBS`] wait or run; a text that is being taken counts.
+pub(super) async fn has_room(session: &mut Session) -> Result<bool, Failure> {
+    let open = Sql::new(
+        "SELECT (SELECT COUNT(*) FROM jobs WHERE state IN (0, 1)) + \
+         (SELECT COUNT(*) FROM import_texts WHERE job = 0 AND text <> '')",
+    );
+    let row = session.first(open).await?;
+    let open: i64 = row.map_or(Ok(0), |row| row.try_get(0))?;
+    Ok(open < MAX_OPEN_JOBS as i64)
+}
+
+/// Adds a job that waits.
+pub(super) async fn insert(
+    session: &mut Session,
+    words: &str,
+    total: u64,
+) -> Result<JobId, Failure> {
+    let mut sql = Sql::new(
+        "INSERT INTO jobs (spec, state, done, total, error, progress, rejections, owner, fence, \
+         lease_until) VALUES (?, 0, 0, ?, '', '', '', '', 0, 0)",
+    );
+    sql.bind(words).bind(total);
+    Ok(session.insert(sql).await?)
+}
+
+fn job(row: &MySqlRow) -> Result<Job, LedgerError> {
+    let corrupt = |error: sqlx::Error| LedgerError::Corrupt(error.to_string());
+    let words: String = row.try_get(1).map_err(corrupt)?;
+    let mut job = columns(row, &words).map_err(corrupt)?;
+    if let Some(import) = ImportWork::parse(&words) {
+        job.job = format!("import {}", import.format.media_type());
+        let progress: Vec<u8> = row.try_get(6).map_err(corrupt)?;
+        let rejections: Vec<u8> = row.try_get(7).map_err(corrupt)?;
+        let progress = ImportProgress::unpack(&progress, &rejections)?;
+        job.import = Some(progress.summary);
+    }
+    Ok(job)
+}
+
+fn columns(row: &MySqlRow, words: &str) -> Result<Job, sqlx::Error> {
     let error: String = row.try_get(5)?;
     let state = match row.try_get::<u8, _>(2)? {
         QUEUED => JobState::Queued,
@@ -206,7 +289,7 @@ fn job(row: &MySqlRow) -> Result<Job, sqlx::Error> {
     };
     Ok(Job {
         id: row.try_get(0)?,
-        job: row.try_get::<String, _>(1)?.replacen('-', " ", 1),
+        job: words.replacen('-', " ", 1),
         state,
         done: row.try_get(3)?,
         total: row.try_get(4)?,
@@ -224,7 +307,7 @@ async fn take(
 ) -> Result<Option<TakenJob>, Failure> {
     session.begin("START TRANSACTION").await?;
     let mut sql = Sql::new(
-        "SELECT id, spec, fence, done, total, progress FROM jobs WHERE state IN (0, 1) AND \
+        "SELECT id, spec, fence, done, total, progress, rejections FROM jobs WHERE state IN (0, 1) AND \
          lease_until <= ",
     );
     sql.push(NOW)
@@ -234,16 +317,14 @@ async fn take(
         session.roll_back().await;
         return Ok(None);
     };
-    let words: String = row.try_get(1)?;
-    let spec = read_words(&words, kinds)
-        .ok_or_else(|| LedgerError::Corrupt(format!("job {words:?} is not one of this program")))?;
     let taken = TakenJob {
         id: row.try_get(0)?,
-        spec,
+        work: read_words(row.try_get(1)?, kinds),
         fence: row.try_get::<u64, _>(2)? + 1,
         done: row.try_get(3)?,
         total: row.try_get(4)?,
         progress: row.try_get(5)?,
+        rejections: row.try_get(6)?,
     };
     let mut sql = Sql::new("UPDATE jobs SET state = 1, owner = ?, fence = ?, lease_until = ");
     sql.push(NOW).push(" + ? WHERE id = ?");

@@ -124,6 +124,16 @@ fn limits() -> Vec<Key> {
             "Edges that a job deals with in one step."
         ),
         integer!(
+            cluster.spool_max_bytes at cluster.limits.spool_max_bytes,
+            Bytes(0..=1 << 50),
+            "The texts of imports that wait as jobs, all of them in the ledger together, unpacked. 0 takes none; a streamed import needs none."
+        ),
+        integer!(
+            cluster.spool_idle_seconds at cluster.limits.spool_idle_seconds,
+            Integer(1..=MAX_SECONDS),
+            "How long such a text is kept of which nothing more comes, as when the node that took it died."
+        ),
+        integer!(
             cluster.replica_max_millis at cluster.limits.replica_max_millis,
             Integer(1..=60_000),
             "How long the acknowledgement `replica` waits for a replica of Redis."
