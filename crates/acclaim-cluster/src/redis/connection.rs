@@ -347,6 +347,13 @@ impl Redis {
         }
     }
 
+    /// Masters to which a connection stands that is not known to have ended.
+    #[must_use]
+    pub fn connected_masters(&self) -> usize {
+        let masters = self.topology.masters();
+        masters.iter().filter(|node| node.is_connected()).count()
+    }
+
     /// The time of each server that has one of the partitions.
     ///
     /// # Errors

@@ -259,6 +259,13 @@ impl Node {
         }
     }
 
+    /// Whether there is a connection that is not known to have ended.
+    pub fn is_connected(&self) -> bool {
+        let link = self.link.load();
+        link.as_ref()
+            .is_some_and(|link| !link.has_ended.load(Ordering::Acquire))
+    }
+
     fn live_link(&self) -> Option<Arc<Link>> {
         let link = self.link.load_full()?;
         if link.has_ended.load(Ordering::Acquire) {

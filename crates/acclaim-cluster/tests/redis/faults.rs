@@ -72,8 +72,8 @@ async fn a_read_whose_answer_was_lost_is_asked_again() {
 async fn a_connection_that_ended_while_idle_is_noticed_before_the_next_call() {
     let (_server, proxy, redis) = behind_a_proxy(limits()).await;
     proxy.cut();
-    until(LIMIT, "the end of the connection", || async {
-        match proxy.connections() {
+    until(LIMIT, "the end of the connection to be noticed", || async {
+        match redis.connected_masters() {
             0 => Ok(()),
             open => Err(format!("{open} are open")),
         }
