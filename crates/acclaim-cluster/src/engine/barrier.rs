@@ -26,13 +26,19 @@ impl Shared {
         let mut numbers: Vec<u16> = partitions.into_iter().collect();
         numbers.sort_unstable();
         numbers.dedup();
-        let owed = self.progress_of(&numbers).await?.into_iter();
-        let owed = owed.filter_map(|(number, progress)| {
+        let owed = self.owed(&numbers).await?;
+        self.ledger_has_places(owed, self.limits.read_wait_max())
+            .await
+    }
+
+    /// What these partitions owe the ledger, up to which place.
+    pub async fn owed(&self, numbers: &[u16]) -> Result<Vec<(u16, Rev)>, RedisError> {
+        let found = self.progress_of(numbers).await?.into_iter();
+        let owed = found.filter_map(|(number, progress)| {
             let progress = progress.filter(|progress| !progress.is_durable())?;
             Some((number, progress.newest))
         });
-        self.ledger_has_places(owed.collect(), self.limits.read_wait_max())
-            .await
+        Ok(owed.collect())
     }
 
     /// The same, for one partition up to a place.
@@ -47,6 +53,9 @@ impl Shared {
         mut owed: Vec<(u16, Rev)>,
         longest: Duration,
     ) -> Result<bool, RedisError> {
+        if owed.is_empty() {
+            return Ok(true);
+        }
         let end = Instant::now() + longest;
         let mut pause = FIRST_PAUSE;
         let mut asked = false;

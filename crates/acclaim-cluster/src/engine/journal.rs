@@ -191,8 +191,10 @@ impl Shared {
         }
     }
 
-    /// Asks again and again what other nodes wrote.
+    /// Asks again and again what other nodes wrote. One subscriber of this node does it for all of
+    /// them; where it leaves, the next one goes on.
     async fn look_for_events(&self, after: Place) {
+        let _only = self.looks_for_events.lock().await;
         let mut pause = FIRST_PAUSE;
         while *self.end.borrow() <= after {
             if let Err(error) = self.look_for_end().await {

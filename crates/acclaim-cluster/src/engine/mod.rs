@@ -160,6 +160,7 @@ impl Cluster {
             pulse: health::Pulse::new(guarantee),
             keys_in_flight: Mutex::default(),
             end: watch::Sender::new(Place::START),
+            looks_for_events: tokio::sync::Mutex::default(),
             stopping: watch::Sender::new(false),
             worker: OwnWorker(worker.as_ref().map(Worker::hurry)),
             job_queued: Notify::new(),

@@ -43,6 +43,8 @@ pub struct Shared {
     pub keys_in_flight: Mutex<HashSet<Fingerprint>>,
     /// The place of the newest transition that this node knows of.
     pub end: watch::Sender<Place>,
+    /// Held by the one subscriber who asks Redis what other nodes wrote.
+    pub looks_for_events: tokio::sync::Mutex<()>,
     pub stopping: watch::Sender<bool>,
     /// The worker of this process, if it has one.
     pub worker: OwnWorker,

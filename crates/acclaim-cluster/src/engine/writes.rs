@@ -225,16 +225,9 @@ impl Shared {
     }
 
     async fn wait_for_ledger(&self, touched: &[u16], deadline: Instant) -> Result<(), WriteError> {
-        let owed = self
-            .progress_of(touched)
-            .await
-            .map_err(|error| unknown(&error))?;
-        let owed = owed.into_iter().filter_map(|(number, progress)| {
-            let progress = progress.filter(|progress| !progress.is_durable())?;
-            Some((number, progress.newest))
-        });
+        let owed = self.owed(touched).await.map_err(|error| unknown(&error))?;
         let left = deadline.saturating_duration_since(Instant::now());
-        match self.ledger_has_places(owed.collect(), left).await {
+        match self.ledger_has_places(owed, left).await {
             Ok(true) => Ok(()),
             Ok(false) => Err(unknown(&"it is decided, but not in the ledger in time")),
             Err(error) => Err(unknown(&error)),
