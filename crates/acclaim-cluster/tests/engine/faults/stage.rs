@@ -49,6 +49,8 @@ pub fn config(redis: &RedisSide, ledger_url: &str, node: &str) -> ClusterConfig 
         lease_retry_millis: 50,
         retry_first_pause_millis: 10,
         retry_longest_pause_millis: 200,
+        // A quiet machine decides more than the default keeps, and every event is compared.
+        journal_max_events: 100_000_000,
         ..WorkerLimits::default()
     });
     config
