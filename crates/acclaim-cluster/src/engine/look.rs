@@ -1,8 +1,11 @@
 //! Looking edges and counts up in Redis: questions that wait for the same server go together, see
-//! [`super::gather`].
+//! [`super::gather`]. Most targets are small, and one plain command answers for them; what it does
+//! not answer the script does.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::oneshot;
 
@@ -10,7 +13,8 @@ use super::gather::Gather;
 use super::shared::Shared;
 use super::statuses::Wanted;
 use crate::redis::error::RedisError;
-use crate::redis::read::{Asked, Found};
+use crate::redis::keys::TargetName;
+use crate::redis::read::{Asked, Found, Peeked};
 
 /// Edges that one pipeline asks for, unless one question has more.
 const PIPELINE_MAX_EDGES: usize = 1_024;
@@ -26,6 +30,44 @@ pub struct Question {
 
 /// Questions by the number of the server that has their partition; nothing while nobody has told.
 pub type Questions = Gather<Option<u64>, Question>;
+
+/// Slots of [`Large`]; 512 KiB of them.
+const LARGE_SLOTS: usize = 1 << 16;
+
+/// Targets whose entries lie in buckets, as far as is remembered: asking plainly for an entry of
+/// those is in vain. Each has one slot, which the next one takes over; who is forgotten or mistaken
+/// for another costs a call and nothing else.
+pub struct Large {
+    hashes: RandomState,
+    slots: Box<[AtomicU64]>,
+}
+
+impl Default for Large {
+    fn default() -> Self {
+        Self {
+            hashes: RandomState::new(),
+            slots: (0..LARGE_SLOTS).map(|_| AtomicU64::new(0)).collect(),
+        }
+    }
+}
+
+impl Large {
+    fn has(&self, name: &TargetName) -> bool {
+        let (hash, slot) = self.slot(name);
+        slot.load(Ordering::Relaxed) == hash
+    }
+
+    fn note(&self, name: &TargetName) {
+        let (hash, slot) = self.slot(name);
+        slot.store(hash, Ordering::Relaxed);
+    }
+
+    fn slot(&self, name: &TargetName) -> (u64, &AtomicU64) {
+        let hash = self.hashes.hash_one(name);
+        // A remainder by LARGE_SLOTS fits a usize.
+        (hash, &self.slots[(hash % LARGE_SLOTS as u64) as usize])
+    }
+}
 
 impl Shared {
     /// Looks up edges of one partition; a target without a user asks for the count alone.
@@ -58,8 +100,64 @@ impl Shared {
         }
     }
 
-    /// One pipeline. Returns when all was answered that is answered at once.
+    /// Asks plainly where that is likely enough, and by the script else. Returns when all was
+    /// answered that is answered at once.
     async fn ask_together(self: &Arc<Self>, questions: Vec<Question>) {
+        let is_large = |question: &Question| {
+            let mut names = question.wanted.iter();
+            names.any(|(name, user)| user.is_some() && self.large.has(name))
+        };
+        let (large, others) = questions.into_iter().partition(is_large);
+        let ((), left) = tokio::join!(self.ask_script(large), self.peek(others));
+        if !left.is_empty() {
+            let shared = Arc::clone(self);
+            tokio::spawn(async move { shared.ask_script(left).await });
+        }
+    }
+
+    /// Asks plainly, and answers with the questions that need the script.
+    async fn peek(&self, questions: Vec<Question>) -> Vec<Question> {
+        let asked = questions.iter().flat_map(|question| {
+            let partition = self.partition(question.partition);
+            let wanted = question.wanted.iter();
+            wanted.map(move |(name, user)| (partition, name, user.as_ref()))
+        });
+        let asked: Vec<_> = asked.collect();
+        if asked.is_empty() {
+            return Vec::new();
+        }
+        let peeked = self.redis.peek(&asked).await;
+        for ((_, name, _), peeked) in asked.iter().zip(&peeked) {
+            if *peeked == Peeked::InBucket {
+                self.large.note(name);
+            }
+        }
+        let mut peeked = peeked.into_iter();
+        let mut left = Vec::new();
+        for question in questions {
+            let found = peeked.by_ref().take(question.wanted.len());
+            let found = found.map(|peeked| match peeked {
+                Peeked::Found(found) => Some(found),
+                Peeked::InBucket | Peeked::Unknown => None,
+            });
+            // All of them are taken, so that the next question finds its own.
+            let found: Vec<Option<Found>> = found.collect();
+            match found.into_iter().collect() {
+                Some(found) => {
+                    // Nobody may be waiting any more.
+                    let _ = question.answer.send(Ok(found));
+                }
+                None => left.push(question),
+            }
+        }
+        left
+    }
+
+    /// One pipeline of the script. Returns when all was answered that is answered at once.
+    async fn ask_script(self: &Arc<Self>, questions: Vec<Question>) {
+        if questions.is_empty() {
+            return;
+        }
         let mut calls: BTreeMap<u16, (Vec<Waiting>, Vec<Wanted>)> = BTreeMap::new();
         for question in questions {
             let (waiting, wanted) = calls.entry(question.partition).or_default();

@@ -147,6 +147,7 @@ impl Cluster {
         let limits = config.limits;
         let shared = Shared {
             questions: look::Questions::default(),
+            large: look::Large::default(),
             lanes: lane::Lanes::new(limits.queue_max_ops),
             loads: cold::Loads::new(limits.loads_max),
             limits,

@@ -13,7 +13,7 @@ use super::cold::Loads;
 use super::config::ClusterLimits;
 use super::health::Pulse;
 use super::lane::Lanes;
-use super::look::Questions;
+use super::look::{Large, Questions};
 use super::names::Names;
 use crate::ledger::Ledger;
 use crate::ledger::store::Store;
@@ -36,6 +36,7 @@ pub struct Shared {
     pub notes: NotesLedger,
     pub lanes: Lanes,
     pub questions: Questions,
+    pub large: Large,
     pub loads: Loads,
     pub boards: Boards,
     pub pulse: Pulse,

@@ -224,6 +224,22 @@ impl Redis {
         self.many(&questions.collect::<Vec<_>>()).await
     }
 
+    /// The same, once: nothing where it was refused or failed.
+    pub(super) async fn try_commands(&self, commands: &[(Partition, Cmd)]) -> Vec<Option<Value>> {
+        let questions = commands.iter();
+        let questions = questions.map(|(partition, cmd)| Question::of_command(*partition, cmd));
+        let questions: Vec<_> = questions.collect();
+        let pending = (0..questions.len()).map(Pending::new).collect();
+        let (deadline, mut answers) = (self.deadline(None), Vec::new());
+        self.ask_round(&questions, None, pending, deadline, &mut answers)
+            .await;
+        let mut values = vec![None; questions.len()];
+        for (place, answer) in answers {
+            values[place] = answer.ok();
+        }
+        values
+    }
+
     async fn one(&self, question: Question<'_>) -> Answer {
         let questions = [question];
         let deadline = self.deadline(None);

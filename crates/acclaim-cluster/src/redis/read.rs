@@ -25,6 +25,9 @@ pub enum Found {
     Cold(Cold),
 }
 
+/// The layout of a record whose entries lie in it.
+const INLINE: &str = "0";
+
 impl Redis {
     /// Reads edges of one partition; a target without a user asks for the count alone.
     ///
@@ -37,6 +40,30 @@ impl Redis {
     ) -> Result<Vec<Found>, RedisError> {
         let reply = self.call(&call(partition, edges)).await?;
         read(&reply, edges.len())
+    }
+
+    /// Reads each by one plain command, which costs the server half of what the script does. That
+    /// is enough where the record is there and the entry lies in it; all others are to be asked for
+    /// by the script.
+    ///
+    /// While a slot moves its source refuses a command about a key that is not there any more, so
+    /// what this finds is never half of a partition.
+    pub async fn peek(&self, asked: &[(Partition, &TargetName, Option<&Id>)]) -> Vec<Peeked> {
+        let command = |(partition, target, user): &(Partition, &TargetName, Option<&Id>)| {
+            let mut command = redis::cmd("HMGET");
+            command.arg(format!("{partition}:t:{target}"));
+            command.arg(&["#c", "#r", "#b"]);
+            if let Some(user) = user {
+                command.arg(user.to_string());
+            }
+            (*partition, command)
+        };
+        let commands: Vec<_> = asked.iter().map(command).collect();
+        let replies = self.try_commands(&commands).await.into_iter();
+        let peeked = |reply: Option<Value>| reply.as_ref().and_then(read_record);
+        replies
+            .map(|reply| peeked(reply).unwrap_or(Peeked::Unknown))
+            .collect()
     }
 
     /// Reads edges of several partitions, those of one server in one pipeline. The answers are in
@@ -110,6 +137,54 @@ fn read(reply: &Value, edges: usize) -> Result<Vec<Found>, RedisError> {
     }
 }
 
+/// What a plain command found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Peeked {
+    /// What was asked for.
+    Found(Found),
+    /// The entry lies in a bucket of a large target.
+    InBucket,
+    /// The record is not there, or the server did not answer.
+    Unknown,
+}
+
+/// Count, place, layout and, where a user was asked for, the entry.
+fn read_record(reply: &Value) -> Option<Peeked> {
+    let Value::Array(fields) = reply else {
+        return None;
+    };
+    let text = |field: &Value| match field {
+        Value::BulkString(text) => std::str::from_utf8(text).ok().map(str::to_owned),
+        _ => None,
+    };
+    let (count, rev, layout) = (
+        text(fields.first()?)?,
+        text(fields.get(1)?)?,
+        text(fields.get(2)?)?,
+    );
+    let entry: i64 = match fields.get(3) {
+        Some(_) if layout != INLINE => return Some(Peeked::InBucket),
+        None | Some(Value::Nil) => 0,
+        Some(entry) => text(entry)?.parse().ok()?,
+    };
+    let found = found(count.parse().ok()?, rev.parse().ok()?, entry);
+    Some(Peeked::Found(found))
+}
+
+fn found(count: u64, rev: u64, entry: i64) -> Found {
+    let edge = EdgeState {
+        active: entry > 0,
+        rev: Rev(entry.unsigned_abs()),
+    };
+    Found::Here {
+        status: Status { edge, count },
+        count: Count {
+            count,
+            rev: Rev(rev),
+        },
+    }
+}
+
 fn read_answer(answer: &[u8]) -> Option<Found> {
     let text = std::str::from_utf8(answer).ok()?;
     if let Some(cold) = Cold::parse(text) {
@@ -117,14 +192,6 @@ fn read_answer(answer: &[u8]) -> Option<Found> {
     }
     let mut fields = text.split(' ');
     let count = fields.next()?.parse().ok()?;
-    let rev = Rev(fields.next()?.parse().ok()?);
-    let entry: i64 = fields.next()?.parse().ok()?;
-    let edge = EdgeState {
-        active: entry > 0,
-        rev: Rev(entry.unsigned_abs()),
-    };
-    Some(Found::Here {
-        status: Status { edge, count },
-        count: Count { count, rev },
-    })
+    let rev = fields.next()?.parse().ok()?;
+    Some(found(count, rev, fields.next()?.parse().ok()?))
 }

@@ -13,6 +13,7 @@ mod histories;
 mod idempotency;
 mod ledger;
 mod lists;
+mod peek;
 mod sentinel;
 mod servers;
 mod settings;
