@@ -87,6 +87,8 @@ pub struct Piece {
     ops: Vec<(usize, DecideOp)>,
     answers: Vec<Option<Answer>>,
     terms: Terms,
+    /// Whether a call was lost that may have decided it.
+    is_open: bool,
     /// Whether a replica has every call that decided something of it.
     replicated: bool,
     turn: Arc<Turn>,
@@ -110,6 +112,7 @@ impl Piece {
             answers: vec![None; ops.len()],
             ops: ops.into_iter().enumerate().collect(),
             terms,
+            is_open: false,
             replicated: true,
             turn: Arc::clone(&turn),
             answer: sender,
@@ -121,8 +124,9 @@ impl Piece {
         (piece, sent)
     }
 
+    /// Whether it is certain that nothing of it was decided.
     fn is_untouched(&self) -> bool {
-        self.answers.iter().all(Option::is_none)
+        !self.is_open && self.answers.iter().all(Option::is_none)
     }
 
     fn fail(self, failure: PieceFailure) {
@@ -340,23 +344,20 @@ impl Shared {
         }
     }
 
-    fn failed(self: &Arc<Self>, partition: u16, piece: Piece, error: &RedisError) {
+    fn failed(self: &Arc<Self>, partition: u16, mut piece: Piece, error: &RedisError) {
         let reason = error.to_string();
+        piece.is_open |= !error.nothing_done();
         if matches!(error, RedisError::OutOfMemory { .. }) {
             return piece.fail_before_more(reason);
         }
         if !error.nothing_done() && !piece.terms.repeatable {
-            return piece.fail(PieceFailure::Unknown(reason));
+            return piece.fail_before_more(reason);
         }
-        if error.nothing_done() && piece.is_untouched() {
+        if piece.is_untouched() {
             piece.turn.change(SENT, WAITING);
         }
         if Instant::now() + RETRY_PAUSE >= piece.terms.deadline {
-            return if error.nothing_done() {
-                piece.fail_before_more(reason)
-            } else {
-                piece.fail(PieceFailure::Unknown(reason))
-            };
+            return piece.fail_before_more(reason);
         }
         let shared = Arc::clone(self);
         tokio::spawn(async move {

@@ -190,6 +190,12 @@ impl Redis {
         }
     }
 
+    /// The server that has a partition now.
+    pub(super) fn address_of(&self, partition: Partition) -> Result<Address, RedisError> {
+        let node = self.topology.node_of(partition)?;
+        Ok(node.address().clone())
+    }
+
     /// Calls a script.
     pub(super) async fn call(&self, call: &Call) -> Answer {
         self.one(Question::of_call(call)).await

@@ -25,6 +25,7 @@ pub mod keys;
 pub mod layout;
 pub mod limits;
 pub mod list;
+mod lives;
 pub mod load;
 pub mod marks;
 mod node;

@@ -104,17 +104,18 @@ impl Call {
 
 /// The text of each answer of an array.
 pub fn texts<'a>(script: &'static Script, reply: &'a Value) -> Result<Vec<&'a [u8]>, RedisError> {
-    let unexpected = || Call::unexpected(script, reply);
+    texts_of(reply).ok_or_else(|| Call::unexpected(script, reply))
+}
+
+/// The text of each value of an array.
+pub fn texts_of(reply: &Value) -> Option<Vec<&[u8]>> {
     let Value::Array(answers) = reply else {
-        return Err(unexpected());
+        return None;
     };
-    let text = |answer: &'a Value| match answer {
+    let text = |answer| match answer {
         Value::BulkString(text) => Some(text.as_slice()),
         Value::SimpleString(text) => Some(text.as_bytes()),
         _ => None,
     };
-    answers
-        .iter()
-        .map(|answer| text(answer).ok_or_else(unexpected))
-        .collect()
+    answers.iter().map(text).collect()
 }

@@ -24,6 +24,12 @@ for day = today - 1, today do
   end
 end
 carry(':e')
+-- Several may begin it. One who comes late changes nothing of what was decided in it meanwhile.
 local from = ARGV[1]
-call('MSET', new .. ':l', from, new .. ':d', from, new .. ':h', '0 ' .. from, new .. ':o', '1')
+local last = call('GET', new .. ':l')
+if not last or (tonumber(last) < tonumber(from) and call('EXISTS', new .. ':j') == 0) then
+  call('MSET', new .. ':l', from, new .. ':d', from, new .. ':h', '0 ' .. from, new .. ':o', '1')
+elseif tonumber(last) < tonumber(from) then
+  call('SET', new .. ':l', from)
+end
 return 'OK'
