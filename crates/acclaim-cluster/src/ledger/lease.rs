@@ -201,7 +201,8 @@ async fn take(
         return Ok(Vec::new());
     }
     session.begin("START TRANSACTION").await?;
-    let mut sql = Sql::new("SELECT n, fence, epoch, applied, life, turn FROM partitions WHERE n IN (");
+    let mut sql =
+        Sql::new("SELECT n, fence, epoch, applied, life, turn FROM partitions WHERE n IN (");
     sql.rows("?", free.len()).push(") AND lease_until <= ");
     for n in &free {
         sql.bind(*n);

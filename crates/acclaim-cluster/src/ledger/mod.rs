@@ -47,8 +47,8 @@ pub mod replicas;
 mod retry;
 mod rows;
 pub mod schema;
-mod session;
 pub mod seat;
+mod session;
 pub mod store;
 
 pub use apply::{Applied, MAX_BATCH_EVENTS};

@@ -263,9 +263,12 @@ impl Node {
             // The caller names an older life, and will name the same one again.
             Ok(Err(error)) if seats.is_other_life(&door, partitions) => Err(Refusal::Final(error)),
             Ok(Err(error)) => Err(Refusal::NotNow(error)),
-            Err(_) => Err(Refusal::NotNow(self.unavailable(
-                "whether it has everything that the ledger has was not found out in time".to_owned(),
-            ))),
+            Err(_) => Err(Refusal::NotNow(
+                self.unavailable(
+                    "whether it has everything that the ledger has was not found out in time"
+                        .to_owned(),
+                ),
+            )),
         }
     }
 

@@ -112,10 +112,13 @@ pub fn texts_of(reply: &Value) -> Option<Vec<&[u8]>> {
     let Value::Array(answers) = reply else {
         return None;
     };
-    let text = |answer| match answer {
-        Value::BulkString(text) => Some(text.as_slice()),
+    answers.iter().map(text_of).collect()
+}
+
+fn text_of(answer: &Value) -> Option<&[u8]> {
+    match answer {
+        Value::BulkString(text) => Some(text),
         Value::SimpleString(text) => Some(text.as_bytes()),
         _ => None,
-    };
-    answers.iter().map(text).collect()
+    }
 }

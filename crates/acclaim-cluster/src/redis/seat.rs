@@ -520,7 +520,10 @@ mod tests {
         let name = identity(1, "r", "a", "0").name;
         assert_eq!(ServerName::parse(&name.to_text()), Some(name.clone()));
         assert_eq!(ServerName::parse(""), None);
-        assert!(name.is(&identity(2, "r", "a", "0").name), "a name is no address");
+        assert!(
+            name.is(&identity(2, "r", "a", "0").name),
+            "a name is no address"
+        );
         assert!(!name.is(&identity(1, "r", "b", "0").name));
     }
 
@@ -529,7 +532,10 @@ mod tests {
         let before = identity(1, "r", "a", "0").name;
         assert!(identity(2, "s", "b", "a").follows(&before), "its replica");
         assert!(identity(1, "s", "b", "0").follows(&before), "started again");
-        assert!(identity(2, "r", "b", "0").follows(&before), "the same process");
+        assert!(
+            identity(2, "r", "b", "0").follows(&before),
+            "the same process"
+        );
         assert!(!identity(2, "s", "b", "0").follows(&before));
         // The replica that took over is not followed by the master that it took over from.
         let after = identity(2, "s", "b", "a").name;

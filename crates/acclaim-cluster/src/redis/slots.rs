@@ -107,11 +107,13 @@ mod tests {
     /// As `CLUSTER KEYSLOT` answers.
     #[test]
     fn slots_are_those_of_redis() {
-        let slot = |epoch, number| slot_of(Partition {
-            epoch,
-            life: 3,
-            number,
-        });
+        let slot = |epoch, number| {
+            slot_of(Partition {
+                epoch,
+                life: 3,
+                number,
+            })
+        };
         assert_eq!(
             [slot(1, 0), slot(1, 63), slot(17, 1_000)],
             [9_050, 13_087, 7_439]

@@ -469,7 +469,10 @@ impl World {
         let seat = &self.servers[self.row.address];
         let is_it = seat.name == self.row.seat && seat.data.life == self.row.life;
         if is_it && usize::from(seat.data.count) < self.ledger.len() {
-            return Err(format!("the seat has {} of {:?}", seat.data.count, self.ledger));
+            return Err(format!(
+                "the seat has {} of {:?}",
+                seat.data.count, self.ledger
+            ));
         }
         Ok(())
     }

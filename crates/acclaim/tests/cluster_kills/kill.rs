@@ -14,6 +14,9 @@ use crate::world::{Tally, World};
 /// The target type of edges that no round makes; there are none here.
 pub const OTHERS_TYPE: &str = "TRACK";
 
+/// A batch has a part in each partition, and each part happens as a whole or not at all.
+pub const BATCHES_ARE_WHOLE: bool = false;
+
 /// What is killed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Victim {

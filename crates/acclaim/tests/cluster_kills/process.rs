@@ -98,7 +98,10 @@ impl Drop for Process {
         if std::thread::panicking() {
             let told = std::fs::read_to_string(&self.errors).unwrap_or_default();
             let end: Vec<&str> = told.lines().rev().take(20).collect();
-            #[expect(clippy::print_stderr, reason = "what it said may tell why a test failed")]
+            #[expect(
+                clippy::print_stderr,
+                reason = "what it said may tell why a test failed"
+            )]
             {
                 eprintln!("the end of {}: {end:#?}", self.errors.display());
             }

@@ -52,7 +52,8 @@ impl Stage {
     }
 
     /// Few partitions, leases that nobody who was killed leaves for long, and reads that wait
-    /// rather than answer with what is old.
+    /// rather than answer with what is old. Who is killed says so by ending its connections; a busy
+    /// machine that is slow to flush has time.
     fn write_configuration(&self) {
         let text = format!(
             r#"[server]
@@ -67,10 +68,8 @@ worker = false
 start_wait_seconds = 30
 read_wait_max_millis = 25000
 [redis]
-response_timeout_millis = 500
-call_timeout_millis = 2000
-[ledger]
-connect_timeout_millis = 500
+response_timeout_millis = 10000
+call_timeout_millis = 20000
 [worker]
 lease_millis = 1000
 lease_renew_millis = 200

@@ -120,10 +120,7 @@ impl Run {
                 tracing::debug!(partition, %error, "a partition cannot be drained");
                 held.fail(now, pause(limits, held.failures + 1));
             }
-            Trouble::OtherJournal
-            | Trouble::Opening
-            | Trouble::OldSeat
-            | Trouble::OtherSeat => {
+            Trouble::OtherJournal | Trouble::Opening | Trouble::OldSeat | Trouble::OtherSeat => {
                 tracing::debug!(partition, %trouble, "a partition is looked at anew");
                 held.fail(now, pause(limits, 1));
             }

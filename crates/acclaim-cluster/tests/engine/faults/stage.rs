@@ -205,7 +205,14 @@ pub async fn empty(redis: &RedisSide, epoch: u32) {
         let mut connection = server.try_connect().await.unwrap();
         for number in 0..PARTITIONS {
             let mut all = redis::cmd("KEYS");
-            all.arg(format!("{}*", Partition { epoch, life: 0, number }));
+            all.arg(format!(
+                "{}*",
+                Partition {
+                    epoch,
+                    life: 0,
+                    number
+                }
+            ));
             let keys: Vec<String> = all.query_async(&mut connection).await.unwrap();
             if !keys.is_empty() {
                 let mut delete = redis::cmd("DEL");
