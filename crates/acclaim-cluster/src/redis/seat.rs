@@ -286,9 +286,7 @@ impl Seats {
         if !unknown.is_empty() {
             let asked = unknown.iter().map(|one| self.ask(door, *one));
             for outcome in join_all(asked).await {
-                if let Err(failed) = outcome {
-                    return Err(failed);
-                }
+                outcome?;
             }
             let held = self.held.read();
             other = other.or_else(|| {
