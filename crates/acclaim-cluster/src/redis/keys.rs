@@ -22,7 +22,7 @@
 //! | `:e` | the next kept answers to be removed: day and shelf |
 //! | `:y` | buckets that wait for their TTL |
 //! | `:k:…` | the token of a load |
-//! | `:u:<user>` | the partitions in which a user wrote lately |
+//! | `:u` | of each user with transitions that the ledger lacks, the place of the last one |
 //! | `:o` | keys of earlier lives may be left |
 
 use std::fmt;

@@ -27,7 +27,6 @@ pub mod limits;
 pub mod list;
 mod lives;
 pub mod load;
-pub mod marks;
 mod node;
 pub mod persist;
 pub mod progress;
