@@ -157,7 +157,11 @@ async fn main() {
     let mut chance = StdRng::seed_from_u64(1);
     let mut batches = vec![Vec::new(); usize::from(PARTITIONS)];
     let begun = Instant::now();
-    let partition = |number| Partition { epoch: 1, number };
+    let partition = |number| Partition {
+        epoch: 1,
+        life: 0,
+        number,
+    };
     for _ in 0..edges {
         let id = Id::Number(1_000_000 + chance.random_range(0..targets));
         let target = TargetName {

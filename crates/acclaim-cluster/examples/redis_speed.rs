@@ -28,6 +28,7 @@ const TARGETS: u64 = 10_000;
 const USERS: u64 = 1_000_000;
 const PARTITION: Partition = Partition {
     epoch: 1,
+    life: 0,
     number: 0,
 };
 const TOGGLE: &str = "if redis.call('SISMEMBER', KEYS[1], ARGV[1]) == 1 then \

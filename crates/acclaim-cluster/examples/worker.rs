@@ -211,7 +211,11 @@ async fn main() -> Result<(), Failure> {
         by_partition[usize::from(name.partition(partitions))].push(name);
     }
     let journals: Vec<Partition> = (0..partitions)
-        .map(|number| Partition { epoch: 1, number })
+        .map(|number| Partition {
+            epoch: 1,
+            life: 0,
+            number,
+        })
         .collect();
     let mut writers = Writers {
         redis: Arc::clone(&redis),

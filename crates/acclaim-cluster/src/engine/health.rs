@@ -77,7 +77,10 @@ impl Shared {
             trouble: backlog.err().map(|error| error.to_string()),
         };
         let began = Instant::now();
-        let asked = self.ledger.open_store().await;
+        let asked = match self.ledger.open_store().await {
+            Ok(_) => self.compare_seats().await,
+            Err(error) => Err(error),
+        };
         *self.pulse.ledger.lock() = Server {
             latency: began.elapsed(),
             trouble: asked.err().map(|error| error.to_string()),

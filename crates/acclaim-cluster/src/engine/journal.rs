@@ -124,6 +124,7 @@ impl Shared {
         let open = found.iter().filter(|(_, progress)| progress.last < upto);
         let open: Vec<_> = open.map(|(number, _)| self.partition(*number)).collect();
         self.redis.seal(&open, upto).await?;
+        self.told_place(upto);
         Ok(upto)
     }
 

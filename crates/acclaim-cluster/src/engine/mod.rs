@@ -9,6 +9,7 @@
 //! - `look`, `statuses`, `lists`, `people`, `boards`: reads;
 //! - `journal`: the journals of all partitions as one;
 //! - `admin`, `check`, `jobs`: looking after it;
+//! - `seats`: on which server each partition is decided;
 //! - `health`: how it stands.
 //!
 //! Invariants:
@@ -38,6 +39,7 @@ mod look;
 mod names;
 mod people;
 mod port;
+mod seats;
 mod shared;
 mod spool;
 mod statuses;
@@ -61,6 +63,7 @@ use crate::ledger::{Ledger, LedgerError};
 use crate::redis::connection::Redis;
 use crate::redis::durability::{self, UnsafeSettings};
 use crate::redis::error::RedisError;
+use crate::redis::keys::Partition;
 use crate::worker::{StartError, Worker, WorkerNumbers};
 
 /// Why the engine could not be opened.
@@ -127,8 +130,11 @@ impl Cluster {
         };
         let store = ledger.create_or_open_store(&spec).await?;
         let names = names::Names::open(&ledger, &kinds).await?;
-        let redis = Arc::new(Redis::open(&config.redis_url, config.redis).await?);
+        let book = Arc::new(seats::LedgerSeats(ledger.clone()));
+        let redis = Redis::open_seated(&config.redis_url, config.redis, book).await?;
+        let redis = Arc::new(redis);
         let guarantee = guarantee_of(&redis).await?;
+        seats::ask_for_all(&redis, store.epoch, store.partitions).await?;
         let worker = config.worker.map(|limits| {
             let (redis, ledger) = (Arc::clone(&redis), ledger.clone());
             Worker::start(redis, ledger, &config.node, limits, clock.clone())
@@ -212,6 +218,13 @@ impl Cluster {
     #[must_use]
     pub fn redis(&self) -> &Arc<Redis> {
         &self.shared.redis
+    }
+
+    /// All partitions, in the lives that they are in as far as this node knows.
+    #[must_use]
+    pub fn partitions(&self) -> Vec<Partition> {
+        let all = self.shared.all_partitions();
+        all.map(|number| self.shared.partition(number)).collect()
     }
 
     /// The store that is open.

@@ -59,10 +59,7 @@ impl Names {
 impl Shared {
     /// A partition by its number.
     pub fn partition(&self, number: u16) -> Partition {
-        Partition {
-            epoch: self.store.epoch,
-            number,
-        }
+        self.redis.partition(self.store.epoch, number)
     }
 
     /// All partitions.

@@ -109,6 +109,7 @@ impl Shared {
 
     /// Takes note of a transition at `place`.
     pub fn saw(&self, place: Place) {
+        self.told_place(place.seq);
         self.end.send_if_modified(|end| {
             let newer = place > *end;
             if newer {

@@ -68,10 +68,15 @@ impl Shared {
             replicated: write.ack == Ack::Replica,
             deadline,
         };
+        let turns = self.turns(&touched);
         let answers = self.decide_parts(write.ops.len(), parts, terms).await?;
         self.look_at_end(&write.ops, &answers, &partitions).await;
         if write.ack == Ack::Ledger {
             self.wait_for_ledger(&touched, deadline).await?;
+            if self.turns(&touched) != turns {
+                let reason = "Redis came back or another took its place meanwhile";
+                return Err(unknown(&reason));
+            }
         }
         let replayed = again && answers.iter().all(|(_, replayed)| *replayed);
         let transitions = answers.into_iter().map(|(transition, _)| transition);
@@ -220,10 +225,23 @@ impl Shared {
         let owed = self.owed(touched).await.map_err(|error| unknown(&error))?;
         let left = deadline.saturating_duration_since(Instant::now());
         match self.ledger_has_places(owed, left).await {
-            Ok(true) => Ok(()),
+            Ok(true) => self.are_here(touched).await,
             Ok(false) => Err(unknown(&"it is decided, but not in the ledger in time")),
             Err(error) => Err(unknown(&error)),
         }
+    }
+}
+
+impl Shared {
+    /// Whether Redis still has these partitions: one that was emptied owes the ledger nothing, and
+    /// what was decided in it may be nowhere.
+    async fn are_here(&self, touched: &[u16]) -> Result<(), WriteError> {
+        let found = self.progress_of(touched).await;
+        let found = found.map_err(|error| unknown(&error))?;
+        if found.iter().all(|(_, progress)| progress.is_some()) {
+            return Ok(());
+        }
+        Err(unknown(&"Redis was emptied before the ledger had it"))
     }
 }
 

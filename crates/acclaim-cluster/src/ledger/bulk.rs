@@ -54,6 +54,7 @@ use super::event::EdgeRow;
 use super::fold::{EdgeValue, Edges, Flip, TargetValue, Targets};
 use super::pools::Ledger;
 use super::rows;
+use super::seat::pass;
 use super::session::{Session, give_up};
 
 /// Edges in one call. More make a call longer, and everything else of the partition waits for it.
@@ -217,6 +218,7 @@ async fn attempt(
     if late() {
         return Err(LedgerError::TooLate(bulk.limit).into());
     }
+    pass(session, bulk.partition).await?;
     *unsure.lock() = Some(decided.imported);
     session.commit().await?;
     Ok(decided.imported)

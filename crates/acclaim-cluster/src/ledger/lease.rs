@@ -34,6 +34,10 @@ pub struct Lease {
     pub fence: u64,
     /// The epoch that the ledger is in.
     pub epoch: u32,
+    /// The life that the partition is in.
+    pub life: u32,
+    /// In which turn of its seat the lease was taken.
+    pub turn: u64,
     /// The journal is applied up to here.
     pub applied: Rev,
 }
@@ -197,7 +201,8 @@ async fn take(
         return Ok(Vec::new());
     }
     session.begin("START TRANSACTION").await?;
-    let mut sql = Sql::new("SELECT n, fence, epoch, applied FROM partitions WHERE n IN (");
+    let mut sql =
+        Sql::new("SELECT n, fence, epoch, applied, life, turn FROM partitions WHERE n IN (");
     sql.rows("?", free.len()).push(") AND lease_until <= ");
     for n in &free {
         sql.bind(*n);
@@ -210,6 +215,8 @@ async fn take(
             fence: row.try_get::<u64, _>(1)? + 1,
             epoch: row.try_get(2)?,
             applied: Rev(row.try_get(3)?),
+            life: row.try_get(4)?,
+            turn: row.try_get(5)?,
         })
     };
     let leases: Vec<Lease> = rows.iter().map(lease).collect::<Result<_, _>>()?;

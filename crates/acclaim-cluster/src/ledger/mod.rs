@@ -7,6 +7,7 @@
 //! - [`codec`] and [`blob`]: how things stand in columns;
 //! - [`schema`] and [`migrate`]: the tables and how they come to be;
 //! - [`dictionary`]: the numbers of kinds and target types;
+//! - [`seat`]: which server of Redis decides each partition;
 //! - [`store`]: who the store is, how many partitions it has, its epoch;
 //! - [`lease`]: who may write a partition;
 //! - [`apply`]: a batch of events in one transaction;
@@ -46,6 +47,7 @@ pub mod replicas;
 mod retry;
 mod rows;
 pub mod schema;
+pub mod seat;
 mod session;
 pub mod store;
 

@@ -12,6 +12,7 @@ use super::pools::Ledger;
 use super::read::TargetRef;
 use super::read::states::target_row;
 use super::rows::{bind_target, key};
+use super::seat::pass;
 use super::session::{Session, Sql, give_up};
 
 /// Targets in one page.
@@ -118,6 +119,7 @@ async fn recount(
         sql.bind(place(Rev(after))).bind(edges);
         bind_target(&mut sql, target);
         session.run(sql).await?;
+        pass(session, partition).await?;
     }
     session.commit().await?;
     Ok(Recounted {

@@ -21,6 +21,7 @@ use super::fold::{TargetValue, Targets, UserValue, Users};
 use super::pools::Ledger;
 use super::read::TargetRef;
 use super::rows;
+use super::seat::pass;
 use super::session::{Session, give_up};
 
 impl WrongTarget {
@@ -105,6 +106,7 @@ async fn target(session: &mut Session, partition: u16, wrong: &WrongTarget) -> R
         (value.count, value.edges) = (group.active, group.edges);
     }
     rows::write_targets(session, &targets.iter().collect::<Vec<_>>()).await?;
+    pass(session, partition).await?;
     session.commit().await?;
     Ok(())
 }

@@ -24,6 +24,7 @@ pub use super::limits::RedisLimits;
 use super::node::Node;
 use super::refusal::Refusal;
 use super::script::{Call, Script};
+use super::seat::{SeatBook, Seats};
 use super::topology::{self, Topology};
 
 /// The pause before a call is sent again the first time; it doubles each time.
@@ -36,6 +37,7 @@ const QUICK_ROUNDS: u32 = 3;
 pub struct Redis {
     topology: Arc<Topology>,
     limits: RedisLimits,
+    seats: Option<Arc<Seats>>,
     watching: Option<tokio::task::JoinHandle<()>>,
 }
 
@@ -138,6 +140,19 @@ impl Redis {
         Self::open_trusting(url, limits, None).await
     }
 
+    /// The same where it is found out of each server whether it has everything that the ledger has
+    /// before it is asked about a partition.
+    ///
+    /// # Errors
+    /// As [`Redis::open`].
+    pub async fn open_seated(
+        url: &str,
+        limits: RedisLimits,
+        book: Arc<dyn SeatBook>,
+    ) -> Result<Self, RedisError> {
+        Self::open_with(url, limits, None, Some(Arc::new(Seats::new(book)))).await
+    }
+
     /// The same for servers whose certificates are signed by these (in PEM) instead of those that
     /// the system trusts.
     ///
@@ -148,15 +163,49 @@ impl Redis {
         limits: RedisLimits,
         trusted_pem: Option<&[u8]>,
     ) -> Result<Self, RedisError> {
-        let topology = Arc::new(Topology::new(RedisUrl::parse(url)?, trusted_pem, limits));
+        Self::open_with(url, limits, trusted_pem, None).await
+    }
+
+    async fn open_with(
+        url: &str,
+        limits: RedisLimits,
+        trusted_pem: Option<&[u8]>,
+        seats: Option<Arc<Seats>>,
+    ) -> Result<Self, RedisError> {
+        let url = RedisUrl::parse(url)?;
+        let topology = Arc::new(Topology::new(url, trusted_pem, limits, seats.clone()));
         let watching = topology
             .can_change()
             .then(|| tokio::spawn(topology::watch(Arc::downgrade(&topology))));
         Ok(Self {
             topology,
             limits,
+            seats,
             watching,
         })
+    }
+
+    /// The seats that this client knows, where they are kept.
+    #[must_use]
+    pub fn seats(&self) -> Option<&Seats> {
+        self.seats.as_deref()
+    }
+
+    /// A partition in the life that it is in, as far as is known.
+    #[must_use]
+    pub fn partition(&self, epoch: u32, number: u16) -> Partition {
+        let life = self.seats.as_ref().map_or(0, |seats| seats.life(number));
+        Partition {
+            epoch,
+            life,
+            number,
+        }
+    }
+
+    /// The server that has a partition now.
+    pub(super) fn address_of(&self, partition: Partition) -> Result<Address, RedisError> {
+        let node = self.topology.node_of(partition)?;
+        Ok(node.address().clone())
     }
 
     /// Calls a script.
@@ -345,11 +394,13 @@ impl Redis {
         });
         let asked = pieces.map(|(node, places)| async move {
             let cmds: Vec<&Cmd> = places.iter().map(|place| questions[*place].cmd).collect();
+            let about = places.iter().map(|place| questions[*place].partition);
+            let about: Vec<Partition> = about.collect();
             let sent = match wait {
-                None => node.send(&cmds, deadline).await,
+                None => node.send(&cmds, &about, deadline).await,
                 Some(Wait { replicas, patience }) => {
-                    node.send_and_wait(&cmds, replicas, patience, deadline)
-                        .await
+                    let wait = (replicas, patience);
+                    node.send_and_wait(&cmds, &about, wait, deadline).await
                 }
             };
             let answers = match sent {
@@ -413,7 +464,7 @@ impl Redis {
         for script in scripts {
             let mut load = redis::cmd("SCRIPT");
             load.arg("LOAD").arg(script.source);
-            let _ = node.send(&[&load], until).await;
+            let _ = node.send(&[&load], &[], until).await;
         }
     }
 
@@ -461,7 +512,7 @@ impl Redis {
             masters = self.topology.masters();
         }
         let asked = masters.into_iter().map(|node| async move {
-            let answer = node.send(&[cmd], deadline).await;
+            let answer = node.send(&[cmd], &[], deadline).await;
             let answer = answer.and_then(|mut answers| answers.remove(0));
             (node.address().clone(), answer.map_err(RedisError::from))
         });

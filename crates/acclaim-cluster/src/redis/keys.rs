@@ -4,6 +4,10 @@
 //! appear as text: their grammar has neither braces nor `#`, and the text tells numbers from
 //! strings already. Kinds and target types appear as the numbers that the ledger gave them.
 //!
+//! A partition that Redis came back with less of than the ledger has begins a new **life**
+//! ([`super::seat`]): its number stands behind the braces, so everything before it is out of sight
+//! and everything after it lies in the same slot.
+//!
 //! | after the tag | what |
 //! |---|---|
 //! | `:l` | the last place given in the journal |
@@ -19,23 +23,30 @@
 //! | `:y` | buckets that wait for their TTL |
 //! | `:k:…` | the token of a load |
 //! | `:u` | of each user with transitions that the ledger lacks, the place of the last one |
+//! | `:o` | keys of earlier lives may be left |
 
 use std::fmt;
 
 use acclaim_core::Id;
 
-/// A hash tag of one partition in one epoch.
+/// A partition, in one epoch and one life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Partition {
     /// The epoch, from the ledger.
     pub epoch: u32,
+    /// The life, from the ledger; 0 until Redis lost something that the ledger has.
+    pub life: u32,
     /// Below the number of partitions.
     pub number: u16,
 }
 
 impl fmt::Display for Partition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{{p{}.{}}}", self.epoch, self.number)
+        write!(f, "{{p{}.{}}}", self.epoch, self.number)?;
+        match self.life {
+            0 => Ok(()),
+            life => write!(f, "~{life}"),
+        }
     }
 }
 
@@ -103,9 +114,15 @@ mod tests {
     fn a_tag_is_one_slot() {
         let partition = Partition {
             epoch: 3,
+            life: 0,
             number: 17,
         };
         assert_eq!(partition.to_string(), "{p3.17}");
+        let later = Partition {
+            life: 2,
+            ..partition
+        };
+        assert_eq!(later.to_string(), "{p3.17}~2");
     }
 
     proptest! {

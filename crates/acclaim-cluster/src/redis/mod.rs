@@ -8,6 +8,8 @@
 //! 3. A load installs only what was read after its token was taken while the key was missing, and
 //!    only while it still holds that token.
 //! 4. The buckets of a loaded record have names that no bucket had before.
+//! 5. Nothing is sent about a partition to a server that may have less of it than the ledger
+//!    ([`seat`]).
 //!
 //! This module knows no SQL: what a load reads comes through [`load::Source`].
 
@@ -23,6 +25,7 @@ pub mod keys;
 pub mod layout;
 pub mod limits;
 pub mod list;
+mod lives;
 pub mod load;
 mod node;
 pub mod persist;
@@ -31,5 +34,6 @@ pub mod read;
 mod refusal;
 pub mod renew;
 mod script;
+pub mod seat;
 mod slots;
 mod topology;

@@ -11,18 +11,22 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::{
     AsyncConnectionConfig, Client, Cmd, ConnectionAddr, IntoConnectionInfo, ProtocolVersion,
     PushInfo, PushKind, RedisConnectionInfo, TlsCertificates, Value,
 };
 use tokio::sync::{Mutex, Semaphore};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::address::{Address, RedisUrl};
 use super::error::RedisError;
+use super::keys::Partition;
 use super::limits::RedisLimits;
 use super::refusal::Refusal;
+use super::seat::{Door, Identity, Seats, ServerName};
 
 /// How a server is connected to.
 #[derive(Clone)]
@@ -32,6 +36,8 @@ pub struct Access {
     tls: Option<Option<Arc<[u8]>>>,
     /// Only a master will do. Sentinels may name a server that is none yet, or no longer.
     must_be_master: bool,
+    /// Whether a server has everything of a partition is found out first.
+    seats: Option<Arc<Seats>>,
 }
 
 impl Access {
@@ -50,7 +56,14 @@ impl Access {
             settings,
             tls: url.tls.then(|| trusted_pem.map(Arc::from)),
             must_be_master: false,
+            seats: None,
         }
+    }
+
+    /// The same where seats are kept.
+    pub fn with_seats(mut self, seats: Option<Arc<Seats>>) -> Self {
+        self.seats = seats;
+        self
     }
 
     /// The same for masters alone.
@@ -68,6 +81,7 @@ impl Access {
             RedisConnectionInfo::default().set_protocol(ProtocolVersion::RESP3)
         };
         sentinel.must_be_master = false;
+        sentinel.seats = None;
         sentinel
     }
 
@@ -110,6 +124,8 @@ struct Link {
     connection: MultiplexedConnection,
     has_ended: Arc<AtomicBool>,
     timeouts_in_row: AtomicU32,
+    /// What it was found to lead to when a seat was last asked for.
+    leads_to: ArcSwapOption<Arc<str>>,
 }
 
 /// The number of the next server.
@@ -156,16 +172,17 @@ impl Node {
     }
 
     /// Sends commands in one piece and waits for their answers, within the limits and no longer
-    /// than until the deadline.
+    /// than until the deadline. Those about partitions name them.
     ///
     /// # Errors
     /// A refusal of all of them; those of single ones are in their places.
     pub async fn send(
         &self,
         cmds: &[&Cmd],
+        partitions: &[Partition],
         deadline: Instant,
     ) -> Result<Vec<Result<Value, Refusal>>, Refusal> {
-        self.send_within(cmds, self.limits.response_timeout(), deadline)
+        self.send_within(cmds, partitions, self.limits.response_timeout(), deadline)
             .await
     }
 
@@ -177,8 +194,8 @@ impl Node {
     pub async fn send_and_wait(
         &self,
         cmds: &[&Cmd],
-        replicas: u32,
-        patience: Duration,
+        partitions: &[Partition],
+        (replicas, patience): (u32, Duration),
         deadline: Instant,
     ) -> Result<Vec<Result<Value, Refusal>>, Refusal> {
         let node = self.patient.get_or_init(|| {
@@ -194,7 +211,9 @@ impl Node {
         let mut cmds = cmds.to_vec();
         cmds.push(&wait);
         let within = self.limits.response_timeout() + patience;
-        let mut answers = node.send_within(&cmds, within, deadline).await?;
+        let mut answers = node
+            .send_within(&cmds, partitions, within, deadline)
+            .await?;
         // The commands before it were carried out, whatever became of the waiting.
         let replicas = match answers.pop() {
             Some(Ok(replicas)) => replicas,
@@ -212,6 +231,7 @@ impl Node {
     async fn send_within(
         &self,
         cmds: &[&Cmd],
+        partitions: &[Partition],
         patience: Duration,
         deadline: Instant,
     ) -> Result<Vec<Result<Value, Refusal>>, Refusal> {
@@ -222,6 +242,7 @@ impl Node {
             ))));
         };
         let link = self.link(deadline).await.map_err(Refusal::NotNow)?;
+        self.be_admitted(&link, partitions, deadline).await?;
         let sent = Instant::now();
         if sent + patience > deadline {
             // Too late: who could not wait for the answer would not know what became of it.
@@ -241,6 +262,32 @@ impl Node {
             answer => Ok(answer),
         };
         Ok(answers.into_iter().map(judge).collect())
+    }
+
+    /// Makes sure that the server may be asked about these partitions.
+    async fn be_admitted(
+        &self,
+        link: &Arc<Link>,
+        partitions: &[Partition],
+        deadline: Instant,
+    ) -> Result<(), Refusal> {
+        let Some(seats) = self.access.seats.as_ref() else {
+            return Ok(());
+        };
+        let door = NodeDoor { node: self, link };
+        let admitted = seats.admit(&door, partitions.iter().copied());
+        match timeout_at(deadline, admitted).await {
+            Ok(Ok(())) => Ok(()),
+            // The caller names an older life, and will name the same one again.
+            Ok(Err(error)) if seats.is_other_life(&door, partitions) => Err(Refusal::Final(error)),
+            Ok(Err(error)) => Err(Refusal::NotNow(error)),
+            Err(_) => Err(Refusal::NotNow(
+                self.unavailable(
+                    "whether it has everything that the ledger has was not found out in time"
+                        .to_owned(),
+                ),
+            )),
+        }
     }
 
     async fn link(&self, deadline: Instant) -> Result<Arc<Link>, RedisError> {
@@ -326,6 +373,7 @@ impl Node {
             connection,
             has_ended,
             timeouts_in_row: AtomicU32::new(0),
+            leads_to: ArcSwapOption::empty(),
         })
     }
 
@@ -357,6 +405,96 @@ impl Node {
             address: self.address.to_string(),
             reason,
         }
+    }
+}
+
+/// A server as its seats are asked for: by one connection, so that all answers are the same
+/// process's.
+struct NodeDoor<'a> {
+    node: &'a Node,
+    link: &'a Arc<Link>,
+}
+
+impl Door for NodeDoor<'_> {
+    fn known(&self) -> Option<Arc<str>> {
+        let known = self.link.leads_to.load();
+        known.as_ref().map(|name| Arc::clone(name.as_ref()))
+    }
+
+    fn remember(&self, name: &Arc<str>) {
+        self.link.leads_to.store(Some(Arc::new(Arc::clone(name))));
+    }
+
+    fn ask<'a>(&'a self, cmds: &'a [Cmd]) -> BoxFuture<'a, Result<Vec<Value>, RedisError>> {
+        async move {
+            let cmds: Vec<&Cmd> = cmds.iter().collect();
+            let patience = self.node.limits.response_timeout();
+            let answers = match timeout(patience, exchange(self.link, &cmds)).await {
+                Ok(Ok(answers)) => answers,
+                Ok(Err(error)) => return Err(self.node.judge_failure(self.link, &error).into()),
+                Err(_) => return Err(self.node.note_timeout(self.link, patience).into()),
+            };
+            let judge = |answer| match answer {
+                Value::ServerError(error) => {
+                    Err(Refusal::of_server(&self.node.address, &error.into()).into())
+                }
+                answer => Ok(answer),
+            };
+            answers.into_iter().map(judge).collect()
+        }
+        .boxed()
+    }
+
+    fn address(&self) -> &Address {
+        &self.node.address
+    }
+
+    fn still_has<'a>(
+        &'a self,
+        other: &'a ServerName,
+        partition: Partition,
+    ) -> BoxFuture<'a, Option<bool>> {
+        async move {
+            let address = Address::parse(other.address())?;
+            let access = self.node.access.clone().with_seats(None);
+            let there = Node::new(address, access, self.node.limits);
+            there.has_seat(other, partition).await
+        }
+        .boxed()
+    }
+}
+
+impl Node {
+    /// Whether it is the server of this name, and a master that takes calls about the partition.
+    /// `None` where it cannot be asked. A connection that is refused says that nobody is there.
+    async fn has_seat(&self, name: &ServerName, partition: Partition) -> Option<bool> {
+        let [mut server, mut replication, mut get] =
+            [redis::cmd("INFO"), redis::cmd("INFO"), redis::cmd("GET")];
+        server.arg("server");
+        replication.arg("replication");
+        get.arg(format!("{partition}:l"));
+        let deadline = Instant::now() + 2 * self.limits.response_timeout();
+        let link = match self.connect().await {
+            Ok(link) => Arc::new(link),
+            Err(error) if error.is_connection_refusal() => return Some(false),
+            // It was asked for as a master and says that it is none.
+            Err(_) if self.access.must_be_master => {
+                let mut access = self.access.clone();
+                access.must_be_master = false;
+                let anybody = Self::new(self.address.clone(), access, self.limits);
+                let link = timeout_at(deadline, anybody.connect()).await.ok()?.ok()?;
+                Arc::new(link)
+            }
+            Err(_) => return None,
+        };
+        let cmds = [&server, &replication, &get];
+        let answers = timeout_at(deadline, exchange(&link, &cmds)).await;
+        let answers = answers.ok()?.ok()?;
+        let [server, replication, get] = answers.as_slice() else {
+            return None;
+        };
+        let identity = Identity::read(&self.address, server, replication)?;
+        Some(identity.is_master_named(name) && !matches!(get, Value::ServerError(_)))
     }
 }
 

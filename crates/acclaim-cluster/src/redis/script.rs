@@ -103,17 +103,21 @@ impl Call {
 
 /// The text of each answer of an array.
 pub fn texts<'a>(script: &'static Script, reply: &'a Value) -> Result<Vec<&'a [u8]>, RedisError> {
-    let unexpected = || Call::unexpected(script, reply);
+    texts_of(reply).ok_or_else(|| Call::unexpected(script, reply))
+}
+
+/// The text of each value of an array.
+pub fn texts_of(reply: &Value) -> Option<Vec<&[u8]>> {
     let Value::Array(answers) = reply else {
-        return Err(unexpected());
+        return None;
     };
-    let text = |answer: &'a Value| match answer {
-        Value::BulkString(text) => Some(text.as_slice()),
+    answers.iter().map(text_of).collect()
+}
+
+fn text_of(answer: &Value) -> Option<&[u8]> {
+    match answer {
+        Value::BulkString(text) => Some(text),
         Value::SimpleString(text) => Some(text.as_bytes()),
         _ => None,
-    };
-    answers
-        .iter()
-        .map(|answer| text(answer).ok_or_else(unexpected))
-        .collect()
+    }
 }

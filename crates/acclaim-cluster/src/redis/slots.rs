@@ -13,9 +13,9 @@ const CRC: Crc<u16> = Crc::<u16>::new(&CRC_16_XMODEM);
 /// The slot of everything in a partition.
 #[must_use]
 pub fn slot_of(partition: Partition) -> u16 {
-    let tag = partition.to_string();
-    // Only what is between the braces counts.
-    CRC.checksum(tag.trim_matches(['{', '}']).as_bytes()) % SLOTS
+    // Only what is between the braces counts, so a partition stays where it is in all its lives.
+    let tag = format!("p{}.{}", partition.epoch, partition.number);
+    CRC.checksum(tag.as_bytes()) % SLOTS
 }
 
 /// The masters by their slots.
@@ -107,7 +107,13 @@ mod tests {
     /// As `CLUSTER KEYSLOT` answers.
     #[test]
     fn slots_are_those_of_redis() {
-        let slot = |epoch, number| slot_of(Partition { epoch, number });
+        let slot = |epoch, number| {
+            slot_of(Partition {
+                epoch,
+                life: 3,
+                number,
+            })
+        };
         assert_eq!(
             [slot(1, 0), slot(1, 63), slot(17, 1_000)],
             [9_050, 13_087, 7_439]

@@ -22,6 +22,7 @@ use super::error::RedisError;
 use super::keys::Partition;
 use super::limits::RedisLimits;
 use super::node::{Access, Node};
+use super::seat::Seats;
 use super::slots::{SlotMap, slot_of};
 
 /// The least time between two rounds of questions, however many calls fail.
@@ -64,8 +65,13 @@ pub struct Topology {
 
 impl Topology {
     /// What the URL says; who is master is found out by [`watch`].
-    pub fn new(url: RedisUrl, trusted_pem: Option<&[u8]>, limits: RedisLimits) -> Self {
-        let mut access = Access::new(&url, trusted_pem);
+    pub fn new(
+        url: RedisUrl,
+        trusted_pem: Option<&[u8]>,
+        limits: RedisLimits,
+        seats: Option<Arc<Seats>>,
+    ) -> Self {
+        let mut access = Access::new(&url, trusted_pem).with_seats(seats);
         if matches!(url.shape, Shape::Sentinel(_)) {
             access = access.for_master();
         }
@@ -255,7 +261,7 @@ impl Topology {
 
     async fn query<const N: usize>(&self, node: &Node, cmds: [&Cmd; N]) -> Option<[Value; N]> {
         let deadline = Instant::now() + self.limits.call_timeout();
-        let answers = node.send(&cmds, deadline).await;
+        let answers = node.send(&cmds, &[], deadline).await;
         let answers =
             answers.and_then(|answers| answers.into_iter().collect::<Result<Vec<_>, _>>());
         match answers {

@@ -78,6 +78,7 @@ pub async fn retry(
         payload: letter.payload.clone().into(),
         event,
     };
+    ledger.note_passed(letter.partition).await?;
     match apply(ledger, &letter, entry(read)).await {
         Ok(0) => {}
         Ok(_) => {
@@ -89,10 +90,7 @@ pub async fn retry(
         Err(error) => return Err(error.into()),
     }
     if let Some(target) = target {
-        let partition = Partition {
-            epoch: letter.epoch,
-            number: letter.partition,
-        };
+        let partition = redis.partition(letter.epoch, letter.partition);
         forget(redis, partition, &target).await?;
     }
     ledger.remove_dead_letter(id).await?;

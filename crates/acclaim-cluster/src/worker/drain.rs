@@ -78,11 +78,18 @@ pub(super) enum Trouble {
     OtherJournal,
     #[error("the partition is being opened by another")]
     Opening,
+    #[error("Redis is another one now than when the lease was taken")]
+    OtherSeat,
+    #[error("this node knows an older seat than the lease: it is asked for again")]
+    OldSeat,
 }
 
 /// Drains a partition for a while.
 pub(super) async fn take_turn(tools: &Tools, turn: Turn) -> Result<Ended, Trouble> {
-    let (mut last, mut after) = match tools.redis.marks(turn.journal).await? {
+    let marks = tools.redis.marks(turn.journal).await;
+    // Asked for by now; any that is taken from here on ends the lease.
+    compare_seats(tools, turn.lease)?;
+    let (mut last, mut after) = match marks? {
         Marks::Cold => {
             open(tools, turn).await?;
             return Ok(Ended::More);
@@ -116,6 +123,21 @@ pub(super) async fn take_turn(tools: &Tools, turn: Turn) -> Result<Ended, Troubl
         }
     }
     Ok(Ended::More)
+}
+
+/// Lets a journal be read only from the server whose seat the lease belongs to.
+fn compare_seats(tools: &Tools, lease: Lease) -> Result<(), Trouble> {
+    let Some(seats) = tools.redis.seats() else {
+        return Ok(());
+    };
+    match seats.turn(lease.partition) {
+        Some(turn) if turn > lease.turn => Err(Trouble::OtherSeat),
+        Some(turn) if turn < lease.turn => {
+            seats.compare(&[(lease.partition, lease.turn)]);
+            Err(Trouble::OldSeat)
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Applies what was read and tells Redis. Answers whether buckets still wait for their TTL.
@@ -281,6 +303,7 @@ mod tests {
         };
         let old = Partition {
             epoch: 1,
+            life: 0,
             number: 0,
         };
         // The record of a target that the ledger does not have, complete from birth.

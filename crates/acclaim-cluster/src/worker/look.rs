@@ -21,6 +21,7 @@ pub(super) struct Seen {
 pub(super) fn journal(lease: Lease) -> Partition {
     Partition {
         epoch: lease.epoch,
+        life: lease.life,
         number: lease.partition,
     }
 }

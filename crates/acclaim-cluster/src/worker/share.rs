@@ -193,6 +193,8 @@ mod tests {
             partition,
             fence,
             epoch: 1,
+            life: 0,
+            turn: 0,
             applied: Rev::ZERO,
         }
     }

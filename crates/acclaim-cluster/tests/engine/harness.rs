@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use acclaim_cluster::engine::{Cluster, ClusterConfig, ClusterLimits};
 use acclaim_cluster::ledger::Ledger;
-use acclaim_cluster::redis::keys::{Partition, TargetName};
+use acclaim_cluster::redis::keys::TargetName;
 use acclaim_cluster::worker::WorkerLimits;
 use acclaim_core::model::Partitions;
 use acclaim_core::port::Clock;
@@ -149,11 +149,7 @@ impl<P: Pair> Harness for Clustered<P> {
 
     async fn settle(&self) {
         let engine = self.engine.as_ref().unwrap();
-        let partitions = (0..PARTITIONS).map(|number| Partition {
-            epoch: engine.store().epoch,
-            number,
-        });
-        let partitions: Vec<_> = partitions.collect();
+        let partitions = engine.partitions();
         loop {
             let found = engine.redis().progress_many(&partitions).await.unwrap();
             if found

@@ -32,7 +32,11 @@ pub fn limits() -> RedisLimits {
 }
 
 pub fn partition(number: u16) -> Partition {
-    Partition { epoch: 1, number }
+    Partition {
+        epoch: 1,
+        life: 0,
+        number,
+    }
 }
 
 pub fn partitions() -> impl Iterator<Item = Partition> {

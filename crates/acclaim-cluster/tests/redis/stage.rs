@@ -28,6 +28,7 @@ use crate::servers::Servers;
 pub const BASE: Rev = Rev(1_795_132_800_000_000);
 pub const PARTITION: Partition = Partition {
     epoch: 1,
+    life: 0,
     number: 0,
 };
 /// Partition, record, bucket; and again where a split came between.

@@ -136,7 +136,11 @@ impl Stage {
     }
 
     pub fn journal(&self, number: u16) -> Partition {
-        Partition { epoch: 1, number }
+        Partition {
+            epoch: 1,
+            life: 0,
+            number,
+        }
     }
 
     /// Toggles each edge once, at its partition, loading what is cold, until it is acknowledged.

@@ -20,6 +20,9 @@ const START_LIMIT: Duration = Duration::from_secs(10);
 /// The target type of edges that no round makes.
 pub const OTHERS_TYPE: &str = "TRACK";
 
+/// A batch happens as a whole or not at all.
+pub const BATCHES_ARE_WHOLE: bool = true;
+
 #[test]
 fn nothing_acknowledged_is_lost_by_kills() {
     seeded(async |_, mut chance| {

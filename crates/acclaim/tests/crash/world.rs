@@ -10,7 +10,7 @@ use acclaim_testkit::linear::{self, Answer, Call, Span};
 use serde_json::Value;
 
 use crate::client::{Client, Lost};
-use crate::kill::OTHERS_TYPE;
+use crate::kill::{BATCHES_ARE_WHOLE, OTHERS_TYPE};
 use crate::load::{self, Outcome, Record};
 use crate::round::{GROUPS, Place, Round, USERS};
 
@@ -283,6 +283,8 @@ async fn repeat(
         }
         (Outcome::Unknown, true) => spans(&now, start, end),
         (Outcome::Nothing, true) => panic!("{:?} was refused and yet decided", record.sent),
+        // Some of it happened the first time, some now.
+        (Outcome::Unknown, false) if !BATCHES_ARE_WHOLE => spans(&now, start, ended),
         (_, false) => spans(&now, again, ended),
     }
 }

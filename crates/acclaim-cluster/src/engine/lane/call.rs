@@ -146,23 +146,20 @@ impl Shared {
         }
     }
 
-    fn failed(self: &Arc<Self>, piece: Piece, error: &RedisError) {
+    fn failed(self: &Arc<Self>, mut piece: Piece, error: &RedisError) {
         let reason = error.to_string();
+        piece.is_open |= !error.nothing_done();
         if matches!(error, RedisError::OutOfMemory { .. }) {
             return piece.fail_before_more(reason);
         }
         if !error.nothing_done() && !piece.terms.repeatable {
-            return piece.fail(PieceFailure::Unknown(reason));
+            return piece.fail_before_more(reason);
         }
-        if error.nothing_done() && piece.is_untouched() {
+        if piece.is_untouched() {
             piece.turn.wait_again();
         }
         if Instant::now() + RETRY_PAUSE >= piece.terms.deadline {
-            return if error.nothing_done() {
-                piece.fail_before_more(reason)
-            } else {
-                piece.fail(PieceFailure::Unknown(reason))
-            };
+            return piece.fail_before_more(reason);
         }
         let shared = Arc::clone(self);
         tokio::spawn(async move {

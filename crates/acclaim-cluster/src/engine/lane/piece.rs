@@ -83,6 +83,8 @@ pub struct Piece {
     pub(super) terms: Terms,
     /// Whether a replica has every call that decided something of it.
     pub(super) replicated: bool,
+    /// Whether a call was lost that may have decided it.
+    pub(super) is_open: bool,
     pub(super) turn: Arc<Turn>,
     answer: oneshot::Sender<Result<Vec<Answer>, PieceFailure>>,
 }
@@ -106,6 +108,7 @@ impl Piece {
             ops: ops.into_iter().enumerate().collect(),
             terms,
             replicated: true,
+            is_open: false,
             turn: Arc::clone(&turn),
             answer: sender,
         };
@@ -116,9 +119,9 @@ impl Piece {
         (piece, sent)
     }
 
-    /// Whether nothing of it is decided.
+    /// Whether it is certain that nothing of it is decided.
     pub(super) fn is_untouched(&self) -> bool {
-        self.answers.iter().all(Option::is_none)
+        !self.is_open && self.answers.iter().all(Option::is_none)
     }
 
     /// All of it is decided.

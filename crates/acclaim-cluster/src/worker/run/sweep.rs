@@ -24,6 +24,12 @@ impl Run {
         self.is_sweeping = true;
         let (tools, partitions) = (Arc::clone(&self.tools), self.partitions);
         self.under_way.spawn(async move {
+            let journals: Vec<_> = leases.iter().map(|lease| journal(*lease)).collect();
+            match tools.redis.sweep_lives(&journals).await {
+                Ok(0) => {}
+                Ok(keys) => tracing::info!(keys, "what earlier lives left was removed"),
+                Err(error) => tracing::debug!(%error, "earlier lives could not be removed"),
+            }
             for lease in leases {
                 if let Err(error) = sweep(&tools, lease, partitions).await {
                     // The next one sees to it.

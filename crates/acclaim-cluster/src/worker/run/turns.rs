@@ -48,7 +48,10 @@ impl Run {
         set(&self.tools.watched.drains_running, self.turns);
         let reached_ledger = !matches!(
             outcome,
-            Err(Trouble::Ledger(LedgerError::Unavailable { .. }) | Trouble::Redis(_))
+            Err(Trouble::Ledger(LedgerError::Unavailable { .. })
+                | Trouble::Redis(_)
+                | Trouble::OldSeat
+                | Trouble::OtherSeat)
         );
         if reached_ledger && self.ledger_failures > 0 {
             tracing::info!("the ledger takes events again");
@@ -58,7 +61,8 @@ impl Run {
                 .ledger_away
                 .store(false, Ordering::Relaxed);
         }
-        if let Err(Trouble::Ledger(LedgerError::Fenced { .. })) = outcome {
+        let is_fenced = matches!(outcome, Err(Trouble::Ledger(LedgerError::Fenced { .. })));
+        if is_fenced || matches!(outcome, Err(Trouble::OtherSeat)) {
             self.lose(lease);
             return;
         }
@@ -116,7 +120,7 @@ impl Run {
                 tracing::debug!(partition, %error, "a partition cannot be drained");
                 held.fail(now, pause(limits, held.failures + 1));
             }
-            Trouble::OtherJournal | Trouble::Opening => {
+            Trouble::OtherJournal | Trouble::Opening | Trouble::OldSeat | Trouble::OtherSeat => {
                 tracing::debug!(partition, %trouble, "a partition is looked at anew");
                 held.fail(now, pause(limits, 1));
             }

@@ -15,6 +15,7 @@ use crate::servers::RedisSide;
 const WARM: Habits = Habits {
     posts: 5,
     ack: Ack::Default,
+    keyed: true,
 };
 
 /// Waits until the node's health says this of the ledger.

@@ -106,6 +106,8 @@ pub struct Habits {
     /// How many posts each of them toggles.
     pub posts: u64,
     pub ack: Ack,
+    /// Whether a third of the writes carry keys.
+    pub keyed: bool,
 }
 
 impl Default for Habits {
@@ -113,6 +115,7 @@ impl Default for Habits {
         Self {
             posts: 30,
             ack: Ack::Default,
+            keyed: true,
         }
     }
 }
@@ -205,7 +208,8 @@ impl Caller {
         while !self.stop.load(Ordering::SeqCst) {
             writes += 1;
             let ops = self.ops();
-            let key = (self.chance.random_range(0..3) == 0).then(|| {
+            let is_keyed = self.habits.keyed && self.chance.random_range(0..3) == 0;
+            let key = is_keyed.then(|| {
                 let key = format!("{}:{writes}:{}", self.user, self.chance.random::<u64>());
                 Idempotency::new("load", &key, &[b"toggle"])
             });

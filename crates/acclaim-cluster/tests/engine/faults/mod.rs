@@ -8,3 +8,4 @@ mod load;
 mod nodes;
 mod redis_servers;
 mod stage;
+mod went_back;

@@ -122,10 +122,8 @@ impl Stage {
 
     async fn drained(&self) {
         let engine = self.engine();
-        let epoch = engine.store().epoch;
-        let all = (0..PARTITIONS).map(|number| Partition { epoch, number });
-        let all: Vec<_> = all.collect();
         until(LIMIT, "the ledger to have everything", || async {
+            let all = engine.partitions();
             let found = engine.redis().progress_many(&all).await;
             let found = found.map_err(|error| error.to_string())?;
             let behind = found.into_iter().flatten();
@@ -207,7 +205,14 @@ pub async fn empty(redis: &RedisSide, epoch: u32) {
         let mut connection = server.try_connect().await.unwrap();
         for number in 0..PARTITIONS {
             let mut all = redis::cmd("KEYS");
-            all.arg(format!("{}*", Partition { epoch, number }));
+            all.arg(format!(
+                "{}*",
+                Partition {
+                    epoch,
+                    life: 0,
+                    number
+                }
+            ));
             let keys: Vec<String> = all.query_async(&mut connection).await.unwrap();
             if !keys.is_empty() {
                 let mut delete = redis::cmd("DEL");

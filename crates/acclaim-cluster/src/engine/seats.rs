@@ -1,0 +1,94 @@
+//! Seats as the ledger keeps them, for the side of Redis that asks for them.
+
+use acclaim_core::Rev;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+
+use super::shared::Shared;
+use crate::ledger::Ledger;
+use crate::ledger::seat::Seat;
+use crate::redis::connection::Redis;
+use crate::redis::error::RedisError;
+use crate::redis::load::SourceError;
+use crate::redis::seat::{SeatBook, SeatRow};
+
+/// The ledger's primary.
+pub struct LedgerSeats(pub Ledger);
+
+fn failed(error: impl std::fmt::Display) -> SourceError {
+    SourceError(error.to_string())
+}
+
+impl SeatBook for LedgerSeats {
+    fn read(&self, partition: u16) -> BoxFuture<'_, Result<SeatRow, SourceError>> {
+        async move {
+            let seat = self.0.seat(partition).await.map_err(failed)?;
+            Ok(SeatRow {
+                server: seat.server,
+                turn: seat.turn,
+                life: seat.life,
+                applied: seat.applied,
+                is_passed: seat.is_passed,
+            })
+        }
+        .boxed()
+    }
+
+    fn take<'a>(
+        &'a self,
+        partition: u16,
+        found: &'a SeatRow,
+        server: &'a str,
+        life: u32,
+    ) -> BoxFuture<'a, Result<bool, SourceError>> {
+        async move {
+            let found = Seat {
+                server: found.server.clone(),
+                turn: found.turn,
+                life: found.life,
+                applied: found.applied,
+                is_passed: found.is_passed,
+            };
+            let taken = self.0.take_seat(partition, &found, server, life).await;
+            taken.map_err(failed)
+        }
+        .boxed()
+    }
+}
+
+/// Asks for the seats of all partitions, before anybody comes who would have to wait for it.
+pub async fn ask_for_all(redis: &Redis, epoch: u32, partitions: u16) -> Result<(), RedisError> {
+    let all = || -> Vec<_> { (0..partitions).map(|n| redis.partition(epoch, n)).collect() };
+    match redis.progress_many(&all()).await {
+        // The first answer says in which lives they are.
+        Err(RedisError::Unavailable { .. }) => redis.progress_many(&all()).await.map(|_| ()),
+        other => other.map(|_| ()),
+    }
+}
+
+impl Shared {
+    /// Compares the seats that this node knows with the ledger's: one that was taken without its
+    /// knowledge is asked for again. So a node that still reaches a server that was replaced goes on
+    /// there for at most as long as this is away.
+    pub async fn compare_seats(&self) -> Result<(), crate::ledger::LedgerError> {
+        if let Some(seats) = self.redis.seats() {
+            seats.compare(&self.ledger.seat_turns().await?);
+        }
+        Ok(())
+    }
+
+    /// The turns of the seats of partitions; two that are the same say that no server forgot
+    /// anything in between.
+    pub fn turns(&self, partitions: &[u16]) -> Vec<Option<u64>> {
+        let seats = self.redis.seats();
+        let turn = |number: &u16| seats.and_then(|seats| seats.turn(*number));
+        partitions.iter().map(turn).collect()
+    }
+
+    /// Takes note of a place that was told to somebody, for those who take a seat.
+    pub fn told_place(&self, place: Rev) {
+        if let Some(seats) = self.redis.seats() {
+            seats.saw(place);
+        }
+    }
+}

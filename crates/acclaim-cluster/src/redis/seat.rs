@@ -1,0 +1,542 @@
+//! On which server each partition is decided, and what is done when that server is another one or
+//! has begun anew: it may have less than the ledger.
+//!
+//! A server forgets what it had only by starting again or by a replica taking its place. Either
+//! gives it a new name (its run and its replication id), and breaks or replaces the connections to
+//! it. So the ledger notes for each partition the **seat**: the name of the server that decides it.
+//! Before this client sends anything about a partition to a server whose name it has not compared,
+//! it asks the ledger:
+//!
+//! - The seat is that server's: nothing was lost since.
+//! - The seat is another's, and this server follows that one (it was its replica, it stands at its
+//!   address, or the other one does not have the partition any more): the seat is taken, by
+//!   compare-and-set. Where the last place that this server gave is not below what the ledger has
+//!   applied, it has everything that the ledger has, and goes on. Where it is below, or where the
+//!   ledger was changed past Redis, all that it has is older than the ledger: the partition begins
+//!   a new **life** there, empty, behind everything that was applied.
+//!
+//! # Why this is enough
+//! Nothing is decided on a server before the seat is taken, so what a server has is a beginning of
+//! what its predecessor had, and `last place < applied` says exactly whether the ledger is ahead.
+//! Taking the seat raises the fence, and compares what was applied: a batch that was read from the
+//! predecessor is in the ledger before the comparison, or never. `tests/seat` searches for a way
+//! around this.
+//!
+//! It costs a look into a map a call while nothing changes.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use acclaim_core::Rev;
+use futures::future::{BoxFuture, join_all};
+use parking_lot::RwLock;
+use redis::{Cmd, Value};
+use tokio::sync::Mutex;
+
+use super::address::Address;
+use super::error::RedisError;
+use super::keys::Partition;
+use super::load::SourceError;
+use super::topology::text;
+
+/// The script that begins a life.
+const BEGIN_LIFE: &str = include_str!("scripts/begin_life.lua");
+/// The script that lifts a partition to a place.
+const SEAL: &str = include_str!("scripts/seal.lua");
+/// How often a seat is tried for, while others take it or the ledger goes on.
+const ATTEMPTS: usize = 8;
+/// Seats that are asked for at once; each partition has its place among them.
+const DESKS: usize = 64;
+
+/// A seat as the ledger has it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SeatRow {
+    /// The name of the server, empty where there was none yet: [`ServerName::to_text`].
+    pub server: String,
+    /// How often the seat was taken.
+    pub turn: u64,
+    /// The life of the partition.
+    pub life: u32,
+    /// What the ledger has applied.
+    pub applied: Rev,
+    /// Whether the ledger was changed past Redis since the seat was taken: then a server that came
+    /// back may hold what was dropped.
+    pub is_passed: bool,
+}
+
+/// Where seats are noted. All of it is the ledger's primary.
+pub trait SeatBook: Send + Sync {
+    /// Reads a seat.
+    fn read(&self, partition: u16) -> BoxFuture<'_, Result<SeatRow, SourceError>>;
+
+    /// Takes a seat for a server, if it is still as it was found, also in what was applied, and
+    /// ends the lease of whoever drains the partition. Answers whether it was.
+    fn take<'a>(
+        &'a self,
+        partition: u16,
+        found: &'a SeatRow,
+        server: &'a str,
+        life: u32,
+    ) -> BoxFuture<'a, Result<bool, SourceError>>;
+}
+
+/// A server, for as long as it forgets nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerName {
+    /// Changes with each start.
+    run: String,
+    /// Changes when a replica becomes a master.
+    replication: String,
+    /// Where it is.
+    address: String,
+}
+
+impl ServerName {
+    /// As the ledger has it.
+    #[must_use]
+    pub fn to_text(&self) -> String {
+        format!("{} {} {}", self.run, self.replication, self.address)
+    }
+
+    /// Where it is.
+    pub(super) fn address(&self) -> &str {
+        &self.address
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let mut words = text.split(' ').map(str::to_owned);
+        Some(Self {
+            run: words.next()?,
+            replication: words.next()?,
+            address: words.next()?,
+        })
+    }
+
+    /// Whether it is the same, under whatever address.
+    fn is(&self, other: &Self) -> bool {
+        self.run == other.run && self.replication == other.replication
+    }
+}
+
+/// What a server says of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Identity {
+    name: ServerName,
+    is_master: bool,
+    /// What it was a replica of before it became a master.
+    before: String,
+}
+
+impl Identity {
+    /// Reads `INFO server` and `INFO replication`.
+    pub fn read(address: &Address, server: &Value, replication: &Value) -> Option<Self> {
+        let (server, replication) = (text(server)?, text(replication)?);
+        let field = |info: &str, name: &str| {
+            let line = info.lines().find_map(|line| line.strip_prefix(name));
+            line.map(|value| value.trim().to_owned())
+        };
+        Some(Self {
+            name: ServerName {
+                run: field(&server, "run_id:")?,
+                replication: field(&replication, "master_replid:")?,
+                address: address.to_string(),
+            },
+            is_master: field(&replication, "role:")? == "master",
+            before: field(&replication, "master_replid2:").unwrap_or_default(),
+        })
+    }
+
+    /// Whether it is this server, and a master.
+    pub fn is_master_named(&self, name: &ServerName) -> bool {
+        self.is_master && self.name.is(name)
+    }
+
+    /// Whether it follows another for certain: it was its replica, or is the same process, or is
+    /// where that one was.
+    fn follows(&self, other: &ServerName) -> bool {
+        self.before == other.replication
+            || self.name.run == other.run
+            || self.name.address == other.address
+    }
+}
+
+/// A seat that this client knows to be a server's.
+#[derive(Clone, Debug)]
+struct Held {
+    server: Arc<str>,
+    life: u32,
+    turn: u64,
+}
+
+/// A server, reached by one connection.
+pub(super) trait Door: Sync {
+    /// What the connection was found to lead to when a seat was last asked for.
+    fn known(&self) -> Option<Arc<str>>;
+    /// Remembers what it leads to.
+    fn remember(&self, name: &Arc<str>);
+    /// Asks by this connection.
+    fn ask<'a>(&'a self, cmds: &'a [Cmd]) -> BoxFuture<'a, Result<Vec<Value>, RedisError>>;
+    /// Where it leads.
+    fn address(&self) -> &Address;
+    /// Whether another server may still decide a partition: `None` where it cannot be asked.
+    fn still_has<'a>(
+        &'a self,
+        other: &'a ServerName,
+        partition: Partition,
+    ) -> BoxFuture<'a, Option<bool>>;
+}
+
+/// The seats that this client knows.
+pub struct Seats {
+    book: Arc<dyn SeatBook>,
+    held: RwLock<HashMap<u16, Held>>,
+    /// One who asks for a partition at a time.
+    desks: Vec<Mutex<()>>,
+    /// The newest place that was told to anybody here: no later one comes before it.
+    newest: AtomicU64,
+}
+
+impl std::fmt::Debug for Seats {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Seats").finish_non_exhaustive()
+    }
+}
+
+/// What a call names against what is known.
+enum Known {
+    Here,
+    OtherLife(u32),
+    Unknown,
+}
+
+impl Seats {
+    /// None known yet.
+    pub fn new(book: Arc<dyn SeatBook>) -> Self {
+        Self {
+            book,
+            held: RwLock::default(),
+            desks: (0..DESKS).map(|_| Mutex::default()).collect(),
+            newest: AtomicU64::new(0),
+        }
+    }
+
+    /// The life that a partition is in, as far as is known.
+    pub fn life(&self, number: u16) -> u32 {
+        self.held.read().get(&number).map_or(0, |held| held.life)
+    }
+
+    /// The turn in which a partition is decided, where it is known.
+    pub fn turn(&self, number: u16) -> Option<u64> {
+        self.held.read().get(&number).map(|held| held.turn)
+    }
+
+    /// Takes note of a place that was told.
+    pub fn saw(&self, place: Rev) {
+        self.newest.fetch_max(place.0, Ordering::Relaxed);
+    }
+
+    /// Forgets seats whose turn is another one in the ledger: they are asked for again.
+    pub fn compare(&self, turns: &[(u16, u64)]) {
+        let is_other = |held: &HashMap<u16, Held>, number: &u16, turn: u64| {
+            held.get(number).is_some_and(|held| held.turn != turn)
+        };
+        let old: Vec<u16> = {
+            let held = self.held.read();
+            let old = turns.iter().filter(|(n, turn)| is_other(&held, n, *turn));
+            old.map(|(number, _)| *number).collect()
+        };
+        if old.is_empty() {
+            return;
+        }
+        let mut held = self.held.write();
+        for (number, turn) in turns {
+            // One that was taken meanwhile has a later turn.
+            if held.get(number).is_some_and(|held| held.turn < *turn) {
+                held.remove(number);
+            }
+        }
+    }
+
+    /// Makes sure that the server behind a door decides these partitions, in the lives that they
+    /// name.
+    ///
+    /// # Errors
+    /// [`RedisError::Unavailable`]: nothing may be sent there now.
+    pub(super) async fn admit(
+        &self,
+        door: &dyn Door,
+        partitions: impl Iterator<Item = Partition>,
+    ) -> Result<(), RedisError> {
+        let known = door.known();
+        let mut unknown = BTreeSet::new();
+        let mut other = None;
+        {
+            let held = self.held.read();
+            for partition in partitions {
+                match judge(&held, known.as_ref(), partition) {
+                    Known::Here => {}
+                    Known::OtherLife(life) => other = Some((partition, life)),
+                    Known::Unknown => {
+                        unknown.insert(partition);
+                    }
+                }
+            }
+        }
+        if !unknown.is_empty() {
+            let asked = unknown.iter().map(|one| self.ask(door, *one));
+            for outcome in join_all(asked).await {
+                outcome?;
+            }
+            let held = self.held.read();
+            other = other.or_else(|| {
+                unknown.iter().find_map(|one| {
+                    let life = held.get(&one.number)?.life;
+                    (life != one.life).then_some((*one, life))
+                })
+            });
+        }
+        match other {
+            None => Ok(()),
+            Some((partition, life)) => Err(refused(
+                door.address(),
+                format!("partition {partition} was begun anew and is in its life {life}"),
+            )),
+        }
+    }
+
+    /// Whether one of these partitions is known to be in another life there.
+    pub(super) fn is_other_life(&self, door: &dyn Door, partitions: &[Partition]) -> bool {
+        let (held, known) = (self.held.read(), door.known());
+        partitions
+            .iter()
+            .any(|one| matches!(judge(&held, known.as_ref(), *one), Known::OtherLife(_)))
+    }
+
+    /// Asks the ledger about one partition, and takes the seat where it is to be taken.
+    async fn ask(&self, door: &dyn Door, partition: Partition) -> Result<(), RedisError> {
+        let number = partition.number;
+        let _only = self.desks[usize::from(number) % DESKS].lock().await;
+        if let Some(known) = door.known() {
+            let held = self.held.read();
+            if !matches!(judge(&held, Some(&known), partition), Known::Unknown) {
+                return Ok(());
+            }
+        }
+        let identity = identify(door).await?;
+        let name: Arc<str> = identity.name.to_text().into();
+        door.remember(&name);
+        for _ in 0..ATTEMPTS {
+            let found = self.book.read(number).await;
+            let found = found.map_err(|error| unknown_seat(door, number, &error))?;
+            let before = ServerName::parse(&found.server);
+            let mut seat = Held {
+                server: Arc::clone(&name),
+                life: found.life,
+                turn: found.turn,
+            };
+            if before.as_ref().is_some_and(|it| it.is(&identity.name)) {
+                self.hold(number, seat);
+                return Ok(());
+            }
+            if let Some(before) = before {
+                may_follow(door, &identity, &before, partition).await?;
+            }
+            seat.life = self.settle_in(door, partition, &found).await?;
+            seat.turn = found.turn + 1;
+            let taken = self.book.take(number, &found, &name, seat.life).await;
+            if taken.map_err(|error| unknown_seat(door, number, &error))? {
+                tell(number, &found, &seat);
+                self.hold(number, seat);
+                return Ok(());
+            }
+        }
+        Err(refused(
+            door.address(),
+            format!("others take the seat of partition {number} again and again"),
+        ))
+    }
+
+    fn hold(&self, number: u16, seat: Held) {
+        self.held.write().insert(number, seat);
+    }
+
+    /// Has the server ready for the partition, and answers the life in which it is.
+    async fn settle_in(
+        &self,
+        door: &dyn Door,
+        partition: Partition,
+        found: &SeatRow,
+    ) -> Result<u32, RedisError> {
+        let old = Partition {
+            life: found.life,
+            ..partition
+        };
+        let mut get = redis::cmd("GET");
+        get.arg(format!("{old}:l"));
+        let reply = one(door, get).await?;
+        let last = match &reply {
+            Value::Nil => None,
+            value => text(value).and_then(|text| text.parse().ok()).map(Rev),
+        };
+        let newest = Rev(self.newest.load(Ordering::Relaxed));
+        // A partition that nobody ever wrote to has nothing to lose.
+        if last.unwrap_or(Rev::ZERO) >= found.applied && !found.is_passed {
+            if last.is_some_and(|last| last < newest) {
+                let mut seal = redis::cmd("EVAL");
+                seal.arg(SEAL).arg(1).arg(old.to_string()).arg(newest.0);
+                one(door, seal).await?;
+            }
+            return Ok(found.life);
+        }
+        let new = Partition {
+            life: found.life + 1,
+            ..partition
+        };
+        let from = found.applied.max(last.unwrap_or(Rev::ZERO)).max(newest);
+        let mut begin = redis::cmd("EVAL");
+        begin.arg(BEGIN_LIFE).arg(2);
+        begin.arg(old.to_string()).arg(new.to_string());
+        begin.arg(from.0).arg(0);
+        one(door, begin).await?;
+        Ok(new.life)
+    }
+}
+
+fn judge(held: &HashMap<u16, Held>, known: Option<&Arc<str>>, partition: Partition) -> Known {
+    match (held.get(&partition.number), known) {
+        (Some(held), Some(known)) if held.server == *known => {
+            if held.life == partition.life {
+                Known::Here
+            } else {
+                Known::OtherLife(held.life)
+            }
+        }
+        _ => Known::Unknown,
+    }
+}
+
+async fn one(door: &dyn Door, cmd: Cmd) -> Result<Value, RedisError> {
+    let mut answers = door.ask(&[cmd]).await?;
+    answers
+        .pop()
+        .ok_or_else(|| refused(door.address(), "it answered nothing".to_owned()))
+}
+
+async fn identify(door: &dyn Door) -> Result<Identity, RedisError> {
+    let [mut server, mut replication] = [redis::cmd("INFO"), redis::cmd("INFO")];
+    server.arg("server");
+    replication.arg("replication");
+    let answers = door.ask(&[server, replication]).await?;
+    let identity = match answers.as_slice() {
+        [server, replication] => Identity::read(door.address(), server, replication),
+        _ => None,
+    };
+    match identity {
+        Some(identity) if identity.is_master => Ok(identity),
+        Some(_) => Err(refused(door.address(), "it is not a master".to_owned())),
+        None => Err(refused(
+            door.address(),
+            "INFO does not say which server it is".to_owned(),
+        )),
+    }
+}
+
+/// Refuses where the server before may still decide the partition: of two that both are masters in
+/// somebody's eyes one must not take the seat back.
+async fn may_follow(
+    door: &dyn Door,
+    identity: &Identity,
+    before: &ServerName,
+    partition: Partition,
+) -> Result<(), RedisError> {
+    if identity.follows(before) {
+        return Ok(());
+    }
+    let reason = match door.still_has(before, partition).await {
+        Some(false) => return Ok(()),
+        Some(true) => "decides it",
+        None => "decided it last and does not answer",
+    };
+    let (number, address) = (partition.number, &before.address);
+    Err(refused(
+        door.address(),
+        format!("partition {number} is not its own: {address} {reason}"),
+    ))
+}
+
+fn tell(number: u16, found: &SeatRow, seat: &Held) {
+    if seat.life == found.life {
+        tracing::debug!(partition = number, server = %seat.server, "a seat was taken");
+    } else {
+        tracing::error!(
+            partition = number,
+            server = %seat.server,
+            applied = found.applied.0,
+            life = seat.life,
+            "Redis came back with less of a partition than the ledger has; it begins anew"
+        );
+    }
+}
+
+fn refused(address: &Address, reason: String) -> RedisError {
+    RedisError::Unavailable {
+        address: address.to_string(),
+        reason,
+    }
+}
+
+fn unknown_seat(door: &dyn Door, number: u16, error: &SourceError) -> RedisError {
+    refused(
+        door.address(),
+        format!("whether it has all of partition {number} cannot be found out: {error}"),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(port: u16) -> Address {
+        Address {
+            host: "a".to_owned(),
+            port,
+        }
+    }
+
+    fn identity(port: u16, run: &str, replication: &str, before: &str) -> Identity {
+        let bulk = |text: String| Value::BulkString(text.into_bytes());
+        let server = bulk(format!("# Server\r\nrun_id:{run}\r\n"));
+        let replication = bulk(format!(
+            "role:master\r\nmaster_replid:{replication}\r\nmaster_replid2:{before}\r\n"
+        ));
+        Identity::read(&address(port), &server, &replication).unwrap()
+    }
+
+    #[test]
+    fn names_read_back() {
+        let name = identity(1, "r", "a", "0").name;
+        assert_eq!(ServerName::parse(&name.to_text()), Some(name.clone()));
+        assert_eq!(ServerName::parse(""), None);
+        assert!(
+            name.is(&identity(2, "r", "a", "0").name),
+            "a name is no address"
+        );
+        assert!(!name.is(&identity(1, "r", "b", "0").name));
+    }
+
+    #[test]
+    fn followers_are_told_from_strangers() {
+        let before = identity(1, "r", "a", "0").name;
+        assert!(identity(2, "s", "b", "a").follows(&before), "its replica");
+        assert!(identity(1, "s", "b", "0").follows(&before), "started again");
+        assert!(
+            identity(2, "r", "b", "0").follows(&before),
+            "the same process"
+        );
+        assert!(!identity(2, "s", "b", "0").follows(&before));
+        // The replica that took over is not followed by the master that it took over from.
+        let after = identity(2, "s", "b", "a").name;
+        assert!(!identity(1, "r", "a", "0").follows(&after));
+    }
+}
