@@ -2,7 +2,8 @@
 //!
 //! - [`config`]: every limit;
 //! - `names`: between the words of the port and the ledger's numbers;
-//! - `lane`, `writes`: ops into calls, one under way a partition;
+//! - `lane`, `writes`: ops into calls, one under way a partition; `acks`: how safe an answer is;
+//! - `replicas`: what is read from replicas of the ledger;
 //! - `cold`: what must be loaded, once however many wait;
 //! - `marks`, `barrier`: waiting until the ledger has what a read must see;
 //! - `statuses`, `lists`, `people`, `boards`: reads;
@@ -19,6 +20,7 @@
 //!
 //! It knows no SQL and no command of Redis. Events come into the ledger by [`crate`]'s worker.
 
+mod acks;
 mod admin;
 mod barrier;
 mod boards;
@@ -36,6 +38,7 @@ mod marks;
 mod names;
 mod people;
 mod port;
+mod replicas;
 mod shared;
 mod spool;
 mod statuses;
@@ -50,6 +53,7 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
+pub use acks::ImpossibleAck;
 pub use config::{ClusterConfig, ClusterLimits};
 use shared::{NotesLedger, OwnWorker, Shared};
 
@@ -73,6 +77,9 @@ pub enum OpenError {
     /// Redis is set to something that would lose writes.
     #[error(transparent)]
     Unsafe(#[from] UnsafeSettings),
+    /// A kind's acknowledgement cannot be given.
+    #[error(transparent)]
+    Ack(#[from] ImpossibleAck),
     /// The worker of this process.
     #[error(transparent)]
     Worker(#[from] StartError),
@@ -93,7 +100,7 @@ impl OpenError {
                     | RedisError::Lost { .. }
             ),
             Self::Ledger(error) => matches!(error, LedgerError::Unavailable { .. }),
-            Self::Unsafe(_) | Self::Worker(_) | Self::Dictionary(_) => false,
+            Self::Unsafe(_) | Self::Ack(_) | Self::Worker(_) | Self::Dictionary(_) => false,
         }
     }
 }
@@ -118,7 +125,11 @@ impl Cluster {
         kinds: Kinds,
         clock: Option<Arc<dyn Clock>>,
     ) -> Result<Self, OpenError> {
-        let ledger = Ledger::new(&config.ledger_url, config.ledger.clone())?;
+        let ledger = Ledger::with_replicas(
+            &config.ledger_url,
+            &config.ledger_replicas,
+            config.ledger.clone(),
+        )?;
         ledger.migrate().await?;
         let spec = StoreSpec {
             partitions: config.partitions,
@@ -126,7 +137,7 @@ impl Cluster {
         let store = ledger.create_or_open_store(&spec).await?;
         let names = names::Names::open(&ledger, &kinds).await?;
         let redis = Arc::new(Redis::open(&config.redis_url, config.redis).await?);
-        let guarantee = guarantee_of(&redis).await?;
+        let guarantee = guarantee_of(&redis, &kinds).await?;
         let worker = config.worker.map(|limits| {
             let (redis, ledger) = (Arc::clone(&redis), ledger.clone());
             Worker::start(redis, ledger, &config.node, limits, clock.clone())
@@ -170,6 +181,7 @@ impl Cluster {
         shared.look_at_servers().await;
         let mut tasks = JoinSet::new();
         tasks.spawn(Arc::clone(&shared).watch_health());
+        tasks.spawn(Arc::clone(&shared).watch_replicas());
         tasks.spawn(Arc::clone(&shared).run_jobs());
         tasks.spawn(Arc::clone(&shared).sweep_texts());
         Ok(Self {
@@ -225,10 +237,14 @@ impl Drop for Cluster {
 }
 
 /// What Redis is set to keep, in words; refused where it would lose what is acknowledged.
-async fn guarantee_of(redis: &Redis) -> Result<String, OpenError> {
+async fn guarantee_of(redis: &Redis, kinds: &Kinds) -> Result<String, OpenError> {
     let servers = redis.settings().await?;
     for (server, settings) in &servers {
         settings.check(server)?;
+    }
+    acks::check(kinds, &servers, redis.is_single())?;
+    for weakness in acks::weaknesses(kinds, &servers) {
+        tracing::warn!("{weakness}");
     }
     Ok(durability::guarantee(&servers))
 }

@@ -11,11 +11,16 @@ use acclaim_core::{Id, KindId, Page, ReadError, Start, Target, TargetKey, Target
 
 use super::errors::read_error;
 use super::shared::Shared;
+use crate::ledger::Ledger;
 
 impl Shared {
     /// Waits until the ledger has what these users wrote lately, and what was done to them where
-    /// that is wanted too.
-    async fn caught_up(&self, users: &[&Id], received_by: Option<&Id>) -> Result<(), ReadError> {
+    /// that is wanted too. Answers where to read it.
+    async fn caught_up(
+        &self,
+        users: &[&Id],
+        received_by: Option<&Id>,
+    ) -> Result<Ledger, ReadError> {
         let mut partitions: Vec<u16> = received_by
             .map(|user| self.home(user))
             .into_iter()
@@ -23,8 +28,9 @@ impl Shared {
         for user in users {
             partitions.extend(self.marked(user).await.map_err(read_error)?);
         }
-        self.ledger_has(partitions).await.map_err(read_error)?;
-        Ok(())
+        let waited = self.ledger_has(partitions.iter().copied()).await;
+        waited.map_err(read_error)?;
+        self.ledger_of(&partitions).await
     }
 
     /// See [`acclaim_core::port::Reads::targets`].
@@ -35,19 +41,17 @@ impl Shared {
         start: &Start<Target>,
         size: usize,
     ) -> Result<Listing<Target>, ReadError> {
-        self.caught_up(&[&user.user], None).await?;
+        let ledger = self.caught_up(&[&user.user], None).await?;
         let kind = self.names.kind_no(user.kind);
-        let found = self
-            .ledger
-            .targets_of(kind, &user.user, target_type, start, size);
+        let found = ledger.targets_of(kind, &user.user, target_type, start, size);
         found.await.map_err(read_error)
     }
 
     /// See [`acclaim_core::port::Reads::numbers`].
     pub async fn numbers(&self, user: &UserKey) -> Result<UserNumbers, ReadError> {
-        self.caught_up(&[&user.user], Some(&user.user)).await?;
+        let ledger = self.caught_up(&[&user.user], Some(&user.user)).await?;
         let kind = self.names.kind_no(user.kind);
-        let found = self.ledger.user_numbers(kind, &user.user).await;
+        let found = ledger.user_numbers(kind, &user.user).await;
         let mut numbers = found.map_err(read_error)?;
         if !self.kinds.get(user.kind).is_between_users() {
             numbers.mutual = 0;
@@ -62,7 +66,7 @@ impl Shared {
         start: &Start<Id>,
         size: usize,
     ) -> Result<Page<Id>, ReadError> {
-        self.caught_up(&[&user.user], Some(&user.user)).await?;
+        let ledger = self.caught_up(&[&user.user], Some(&user.user)).await?;
         let kind = self.names.kind_no(user.kind);
         let start = match start {
             Start::Offset(skip) => Start::Offset(*skip),
@@ -71,7 +75,7 @@ impl Shared {
                 key: Target::user(position.key.clone()),
             }),
         };
-        let found = self.ledger.mutual_of(kind, &user.user, &start, size).await;
+        let found = ledger.mutual_of(kind, &user.user, &start, size).await;
         let Page { entries, next } = found.map_err(read_error)?;
         let entry = |entry: Entry<Target>| Entry {
             key: entry.key.id,
@@ -95,9 +99,9 @@ impl Shared {
         start: &Start<Target>,
         size: usize,
     ) -> Result<Page<Target>, ReadError> {
-        self.caught_up(&[&user.user, other], None).await?;
+        let ledger = self.caught_up(&[&user.user, other], None).await?;
         let kind = self.names.kind_no(user.kind);
-        let found = self.ledger.common_of(kind, &user.user, other, start, size);
+        let found = ledger.common_of(kind, &user.user, other, start, size);
         found.await.map_err(read_error)
     }
 

@@ -8,6 +8,7 @@ use acclaim_core::{Op, WriteError};
 use futures::future::join_all;
 use tokio::time::Instant;
 
+use super::acks;
 use super::errors::{unavailable, unknown};
 use super::lane::{Answer, Piece, PieceFailure, Sent, Terms};
 use super::shared::Shared;
@@ -46,7 +47,9 @@ impl Shared {
         if self.is_stopping() {
             return Err(WriteError::Stopping);
         }
-        refuse_ack(write.ack)?;
+        let of_kinds = write.ops.iter().map(|op| op.edge.kind);
+        let ack = self.kinds.ack(write.ack, of_kinds);
+        acks::refuse(ack)?;
         self.refuse_backlog()?;
         let limit = self.limits.queue_max_ops;
         let room = self.lanes.room(write.ops.len());
@@ -67,7 +70,7 @@ impl Shared {
         let touched: Vec<u16> = parts.keys().copied().collect();
         let terms = Terms {
             repeatable: write.idempotency.is_some(),
-            replicated: write.ack == Ack::Replica,
+            replicated: ack == Ack::Replica,
             deadline,
         };
         let decided = self.decide_parts(write.ops.len(), parts, terms);
@@ -78,7 +81,7 @@ impl Shared {
         }
         let answers = answers?;
         self.look_at_end(&write.ops, &answers, &partitions).await;
-        if write.ack == Ack::Ledger {
+        if ack == Ack::Ledger {
             self.wait_for_ledger(&touched, deadline).await?;
         }
         let replayed = again && answers.iter().all(|(_, replayed)| *replayed);
@@ -232,16 +235,6 @@ impl Shared {
             Ok(false) => Err(unknown(&"it is decided, but not in the ledger in time")),
             Err(error) => Err(unknown(&error)),
         }
-    }
-}
-
-fn refuse_ack(ack: Ack) -> Result<(), WriteError> {
-    match ack {
-        Ack::Default | Ack::Redis | Ack::Replica | Ack::Ledger => Ok(()),
-        Ack::Bus => Err(WriteError::AckNotPossible {
-            asked: "bus",
-            reason: "no bus is configured; ask for redis, replica or ledger",
-        }),
     }
 }
 
