@@ -14,10 +14,9 @@ use std::time::{Duration, Instant};
 use acclaim_cluster::engine::{Cluster, ClusterConfig};
 use acclaim_cluster::ledger::store::StoreSpec;
 use acclaim_cluster::ledger::{Bounds, Ledger};
+use acclaim_core::page::Position;
 use acclaim_core::port::{Admin, Reads, Write, Writes};
-use acclaim_core::{
-    Action, EdgeKey, Id, Kinds, Op, Position, Rev, Start, Target, TargetKey, TargetType,
-};
+use acclaim_core::{Action, EdgeKey, Id, Kinds, Op, Rev, Start, Target, TargetKey, TargetType};
 use acclaim_servers::{MariaDb, MariaDbOptions, Redis};
 use futures::FutureExt;
 use measure::{Arguments, Failure, fill, target_number};

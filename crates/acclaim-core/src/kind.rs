@@ -299,6 +299,29 @@ mod tests {
     }
 
     #[test]
+    fn the_strongest_acknowledgement_counts() {
+        let kind = |name: &str, ack| Kind {
+            ack,
+            ..Kind::open(name)
+        };
+        let configured = [kind("claps", Ack::Ledger), kind("waves", Ack::Replica)];
+        let kinds = Kinds::new(configured).unwrap();
+        let of = |asked, names: &[&str]| {
+            let ids = names.iter().map(|name| kinds.find(name).unwrap());
+            kinds.ack(asked, ids)
+        };
+        assert_eq!(of(Ack::Default, &["likes"]), Ack::Default);
+        assert_eq!(of(Ack::Ledger, &["likes"]), Ack::Ledger);
+        assert_eq!(of(Ack::Redis, &["likes", "waves"]), Ack::Replica);
+        assert_eq!(of(Ack::Replica, &["waves", "claps", "likes"]), Ack::Ledger);
+        assert_eq!(of(Ack::Redis, &[]), Ack::Redis);
+        for ack in Ack::NAMED {
+            assert_eq!(Ack::of_name(ack.name()), Some(ack));
+        }
+        assert_eq!(Ack::of_name(""), None);
+    }
+
+    #[test]
     fn exclusion_holds_both_ways() {
         let kinds = Kinds::new([excluding("dislikes", "likes")]).unwrap();
         let likes = kinds.find("likes").unwrap();

@@ -1,6 +1,10 @@
 //! What the measurements share: their arguments, a ledger that has nothing, ops until they are
 //! decided, the processor time of servers, and ledgers filled past everything.
-#![allow(dead_code, reason = "each measurement uses a part of it")]
+#![allow(
+    dead_code,
+    unused_imports,
+    reason = "each measurement uses a part of it"
+)]
 
 mod cpu;
 mod fill;

@@ -21,7 +21,7 @@ struct Large {
 impl Large {
     /// A target whose row says `count` and `edges`.
     async fn new(sql: Sql, count: u64, edges: u64) -> Self {
-        assert!(EDGES > 2 * PIECE_EDGES);
+        const { assert!(EDGES > 2 * PIECE_EDGES) };
         let url = sql.database().await;
         let ledger = Ledger::new(&url, Bounds::default()).unwrap();
         ledger.migrate().await.unwrap();
