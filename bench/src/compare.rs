@@ -128,6 +128,7 @@ fn pairs(
             target_type: "BENCH",
             // Other edges in each turn: most writes are of new ones.
             seed: round + 1,
+            rate: None,
         };
         let pair = Pair {
             null: measure(program, null, &load)?,

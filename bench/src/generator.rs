@@ -19,11 +19,15 @@ pub(crate) struct Load<'a> {
     pub target_type: &'a str,
     /// Where the choice of users and targets begins.
     pub seed: u64,
+    /// Requests a second, or as many as are answered.
+    pub rate: Option<u64>,
 }
 
 /// What came of it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Measured {
+    /// Requests that were answered.
+    pub requests: u64,
     /// Requests a second.
     pub rate: f64,
     /// The 99th percentile of the latency, in microseconds.
@@ -65,6 +69,9 @@ pub(crate) fn measure(
     ] {
         command.args([flag, &value]);
     }
+    if let Some(rate) = load.rate {
+        command.args(["--rate", &rate.to_string()]);
+    }
     let before = server.cpu()?;
     let output = command
         .stdin(Stdio::null())
@@ -82,6 +89,7 @@ pub(crate) fn measure(
         bail!("{}: no request was answered", load.scenario);
     }
     Ok(Measured {
+        requests: report.requests,
         rate: report.rate,
         p99_micros: report.latency_micros.p99,
         cpu_micros: used.as_secs_f64() * 1e6 / report.requests as f64,

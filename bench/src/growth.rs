@@ -128,6 +128,7 @@ fn grow(args: &Args, program: &Path, lines: u64) -> anyhow::Result<Grown> {
         targets: edges.targets,
         target_type: TARGET_TYPE,
         seed: 1,
+        rate: None,
     };
     // Fills the caches.
     measure(program, &server, &load("status"))?;

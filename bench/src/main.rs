@@ -5,11 +5,13 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "it is a program")]
 
+mod cluster;
 mod compare;
 mod edges;
 mod feed;
 mod generator;
 mod growth;
+mod http;
 mod null;
 mod pages;
 mod process;
@@ -35,6 +37,8 @@ struct Cli {
 enum Command {
     /// The server against a null server of the same stack, by turns
     Compare(compare::Args),
+    /// The cluster engine on Redis and MariaDB of its own, against the null server
+    Cluster(cluster::Args),
     /// Import, disk, memory and cost a request at rising numbers of edges
     Growth(growth::Args),
     /// The processor time of one status among many, inside this process
@@ -47,6 +51,7 @@ enum Command {
 fn main() -> anyhow::Result<()> {
     match Cli::parse().command {
         Command::Compare(args) => compare::run(&args),
+        Command::Cluster(args) => cluster::run(&args),
         Command::Growth(args) => growth::run(&args),
         Command::Feed(args) => feed::run(&args),
         Command::Null => null::run(),

@@ -2,7 +2,7 @@
 //!
 //! What counts here is the server's processor time a page; the client is only fast enough.
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail};
 
 use crate::edges::TARGET_TYPE;
+use crate::http::head;
 use crate::process::Server;
 
 /// Connections, each with one request at a time.
@@ -58,25 +59,4 @@ fn ask(url: &str, first: u64, targets: u64, end: Instant) -> anyhow::Result<u64>
         pages += 1;
     }
     Ok(pages)
-}
-
-/// Reads a head and returns the length of the body.
-fn head(answers: &mut BufReader<TcpStream>) -> anyhow::Result<usize> {
-    let mut line = String::new();
-    answers.read_line(&mut line)?;
-    if !line.starts_with("HTTP/1.1 200") {
-        bail!("pages: the server answered {}", line.trim_end());
-    }
-    let mut length = None;
-    loop {
-        line.clear();
-        answers.read_line(&mut line)?;
-        let Some((name, value)) = line.trim_end().split_once(": ") else {
-            break;
-        };
-        if name.eq_ignore_ascii_case("content-length") {
-            length = Some(value.parse()?);
-        }
-    }
-    length.context("pages: an answer without a length")
 }

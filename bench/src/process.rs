@@ -67,10 +67,25 @@ impl Server {
         })
     }
 
+    /// The server of a program on other servers, as these flags say.
+    pub(crate) fn cluster(program: &Path, flags: &[String]) -> anyhow::Result<Self> {
+        let mut command = Command::new(program);
+        command.args(["serve", "--listen", "127.0.0.1:0", "--log-level", "error"]);
+        command.args(["--engine", "cluster"]).args(flags);
+        Self::start(command)
+    }
+
+    /// A worker without a server.
+    pub(crate) fn worker(program: &Path, flags: &[String]) -> anyhow::Result<Self> {
+        let mut command = Command::new(program);
+        command.args(["worker", "--listen", "127.0.0.1:0", "--log-level", "error"]);
+        command.args(flags);
+        Self::start(command)
+    }
+
     /// Processor time that it has used so far, all threads.
     pub(crate) fn cpu(&self) -> anyhow::Result<Duration> {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
-        cpu_of(&stat, rustix::param::clock_ticks_per_second())
+        cpu(self.child.id())
     }
 
     /// Its memory.
@@ -81,6 +96,12 @@ impl Server {
             peak: bytes_of(&status, "VmHWM:")?,
         })
     }
+}
+
+/// Processor time that a process has used so far, all threads.
+pub(crate) fn cpu(pid: u32) -> anyhow::Result<Duration> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    cpu_of(&stat, rustix::param::clock_ticks_per_second())
 }
 
 impl Drop for Server {

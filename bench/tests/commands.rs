@@ -33,7 +33,11 @@ fn table_of(mut command: Command) -> Vec<Vec<String>> {
     assert!(output.status.success(), "{err}");
     let left = std::fs::read_dir(dir.path()).unwrap().count();
     assert_eq!(left, 0, "directories were left behind");
-    let text = String::from_utf8(output.stdout).unwrap();
+    rows_of(output.stdout)
+}
+
+fn rows_of(stdout: Vec<u8>) -> Vec<Vec<String>> {
+    let text = String::from_utf8(stdout).unwrap();
     let rows = text.lines().filter(|line| line.starts_with('|'));
     let cells = |row: &str| {
         let cells = row.trim_matches('|').split('|');
@@ -51,6 +55,28 @@ fn compare_has_a_row_a_scenario() {
     for (row, name) in rows[2..].iter().zip(["set", "batch", "feed"]) {
         assert!(row[0].starts_with(name), "{row:?}");
         assert!(row[3].parse::<f64>().unwrap() > 0.0, "{row:?}");
+    }
+}
+
+#[test]
+fn cluster_measures_requests_and_what_is_stored() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_acclaim-bench"));
+    let small = "cluster --seconds 1 --rounds 1 --connections 4 --users 100 --targets 50";
+    command
+        .args(small.split(' '))
+        .arg("--binary")
+        .arg(acclaim());
+    let output = command.output().unwrap();
+    let err = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{err}");
+    let rows = rows_of(output.stdout);
+    let names: Vec<&str> = rows.iter().map(|row| row[0].as_str()).collect();
+    assert_eq!(names[2..5], ["toggle", "status", "count"]);
+    let figures = &rows[7..];
+    assert_eq!(figures.len(), 9, "{rows:?}");
+    for row in rows[2..5].iter().chain(figures) {
+        let figure = row.last().unwrap().replace([',', 's'], "");
+        assert!(figure.trim().parse::<f64>().unwrap() >= 0.0, "{row:?}");
     }
 }
 

@@ -132,8 +132,16 @@ fn last() -> impl Strategy<Value = Last> {
 /// # Panics
 /// When an engine differs from the model, with the shortest history found that shows it.
 pub fn run<H: Harness>() {
+    run_for::<H>(settings::seconds("ACCLAIM_HISTORY_SECONDS", 4));
+}
+
+/// The same for so long.
+///
+/// # Panics
+/// As [`run`].
+pub fn run_for<H: Harness>(time: Duration) {
     let seed = settings::seed();
-    let end = Instant::now() + settings::seconds("ACCLAIM_HISTORY_SECONDS", 4);
+    let end = Instant::now() + time;
     let runtime = Runtime::new().expect("a runtime starts");
     let mut played = 0u64;
     while played == 0 || Instant::now() < end {

@@ -31,7 +31,8 @@ const NOT_RUN: &[&str] = &[
     "cargo build --release\nexport PATH=\"$PWD/target/release:$PATH\"\n",
     "cargo run --release -p acclaim-bench -- compare\n\
      cargo run --release -p acclaim-bench -- growth\n\
-     cargo run --release -p acclaim-bench -- feed\n",
+     cargo run --release -p acclaim-bench -- feed\n\
+     cargo run --release -p acclaim-bench -- cluster\n",
     "cargo run -p acclaim-proof\n",
     // Run by the tests of the cluster, on servers of their own.
     "acclaim serve --engine cluster --redis redis://127.0.0.1:6379 --ledger mysql://acclaim:secret@127.0.0.1:3306/acclaim\n",

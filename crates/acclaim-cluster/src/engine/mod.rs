@@ -2,11 +2,12 @@
 //!
 //! - [`config`]: every limit;
 //! - `names`: between the words of the port and the ledger's numbers;
-//! - `lane`, `writes`: ops into calls, one under way a partition; `acks`: how safe an answer is;
+//! - `gather`: what waits for a server goes together;
+//! - `lane`, `writes`: ops into calls; `acks`: how safe an answer is;
 //! - `replicas`: what is read from replicas of the ledger;
 //! - `cold`: what must be loaded, once however many wait;
-//! - `marks`, `barrier`: waiting until the ledger has what a read must see;
-//! - `statuses`, `lists`, `people`, `boards`: reads;
+//! - `barrier`: waiting until the ledger has what a read must see;
+//! - `look`, `statuses`, `lists`, `people`, `boards`: reads;
 //! - `journal`: the journals of all partitions as one;
 //! - `admin`, `check`, `jobs`: looking after it;
 //! - `health`: how it stands.
@@ -28,13 +29,14 @@ mod check;
 mod cold;
 pub mod config;
 mod errors;
+mod gather;
 mod health;
 mod imports;
 mod jobs;
 mod journal;
 mod lane;
 mod lists;
-mod marks;
+mod look;
 mod names;
 mod people;
 mod port;
@@ -155,7 +157,8 @@ impl Cluster {
         };
         let limits = config.limits;
         let shared = Shared {
-            lanes: lane::Lanes::new(store.partitions, limits.queue_max_ops),
+            questions: look::Questions::default(),
+            lanes: lane::Lanes::new(limits.queue_max_ops),
             loads: cold::Loads::new(limits.loads_max),
             limits,
             node: config.node,
@@ -166,7 +169,6 @@ impl Cluster {
             redis,
             ledger,
             notes,
-            marks: marks::Marks::default(),
             boards: boards::Boards::default(),
             pulse: health::Pulse::new(guarantee),
             keys_in_flight: Mutex::default(),

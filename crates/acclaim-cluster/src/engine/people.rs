@@ -7,7 +7,9 @@ use std::sync::Arc;
 use acclaim_core::limits::MAX_KNOWN_FOLLOWED;
 use acclaim_core::page::{Entry, Position};
 use acclaim_core::port::{Known, Listing, UserNumbers};
-use acclaim_core::{Id, KindId, Page, ReadError, Start, Target, TargetKey, TargetType, UserKey};
+use acclaim_core::{
+    Id, KindId, Page, ReadError, Rev, Start, Target, TargetKey, TargetType, UserKey,
+};
 
 use super::errors::read_error;
 use super::shared::Shared;
@@ -15,22 +17,26 @@ use crate::ledger::Ledger;
 
 impl Shared {
     /// Waits until the ledger has what these users wrote lately, and what was done to them where
-    /// that is wanted too. Answers where to read it.
+    /// that is wanted too. Answers where to read it: where all is that the ledger has by now, since
+    /// nobody keeps what users wrote once the ledger has it.
     async fn caught_up(
         &self,
         users: &[&Id],
         received_by: Option<&Id>,
     ) -> Result<Ledger, ReadError> {
-        let mut partitions: Vec<u16> = received_by
-            .map(|user| self.home(user))
-            .into_iter()
-            .collect();
-        for user in users {
-            partitions.extend(self.marked(user).await.map_err(read_error)?);
+        let all: Vec<_> = self.all_partitions().map(|n| self.partition(n)).collect();
+        let pending = self.redis.pending_of(&all, users).await;
+        let pending = pending.map_err(read_error)?.into_iter();
+        let mut owed: Vec<(u16, Rev)> = self.all_partitions().zip(pending).collect();
+        if let Some(user) = received_by {
+            owed.extend(self.owed(&[self.home(user)]).await.map_err(read_error)?);
         }
-        let waited = self.ledger_has(partitions.iter().copied()).await;
+        owed.retain(|(_, place)| *place > Rev::ZERO);
+        let longest = self.limits.read_wait_max();
+        let waited = self.ledger_has_places(owed, longest).await;
         waited.map_err(read_error)?;
-        self.ledger_of(&partitions).await
+        let all: Vec<u16> = self.all_partitions().collect();
+        self.ledger_of(&all).await
     }
 
     /// See [`acclaim_core::port::Reads::targets`].

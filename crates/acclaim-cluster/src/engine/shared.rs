@@ -13,7 +13,7 @@ use super::cold::Loads;
 use super::config::ClusterLimits;
 use super::health::Pulse;
 use super::lane::Lanes;
-use super::marks::Marks;
+use super::look::Questions;
 use super::names::Names;
 use crate::ledger::Ledger;
 use crate::ledger::store::Store;
@@ -35,8 +35,8 @@ pub struct Shared {
     /// always go by the ledger's own.
     pub notes: NotesLedger,
     pub lanes: Lanes,
+    pub questions: Questions,
     pub loads: Loads,
-    pub marks: Marks,
     pub boards: Boards,
     pub pulse: Pulse,
     /// Idempotency keys whose first request is under way on this node.

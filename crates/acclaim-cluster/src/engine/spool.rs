@@ -33,6 +33,7 @@ pub struct Upload {
     pieces: u32,
     /// The piece under way; shorter than [`PIECE_BYTES`].
     piece: Vec<u8>,
+    /// Never later than what the ledger says, by which it is removed.
     touched: Instant,
 }
 
@@ -51,6 +52,7 @@ impl Upload {
             id: TextId::new(),
             has_job: false,
         };
+        let touched = Instant::now();
         if !shared
             .ledger
             .begin_text(text.id)
@@ -67,7 +69,7 @@ impl Upload {
             written: 0,
             pieces: 0,
             piece: Vec::new(),
-            touched: Instant::now(),
+            touched,
         })
     }
 
@@ -80,13 +82,14 @@ impl Upload {
         let shared = &self.text.shared;
         let limit = shared.limits.spool_max_bytes;
         let bytes = self.bytes();
+        let asked = Instant::now();
         let room = shared.ledger.take_room(self.text.id, bytes, limit).await;
         match room.map_err(|error| not_kept(&error))? {
             Room::Taken => {}
             Room::Full { held } => return Err(JobError::SpoolsFull { held, limit }),
             Room::Gone => return Err(self.gone()),
         }
-        self.touched = Instant::now();
+        self.touched = asked;
         let written = shared
             .ledger
             .write_piece(self.text.id, self.pieces, &self.piece);
@@ -103,11 +106,12 @@ impl Upload {
         if self.touched.elapsed() < shared.limits.spool_idle() / 4 {
             return Ok(());
         }
+        let asked = Instant::now();
         let touched = shared.ledger.touch_text(self.text.id).await;
         if !touched.map_err(|error| not_kept(&error))? {
             return Err(self.gone());
         }
-        self.touched = Instant::now();
+        self.touched = asked;
         Ok(())
     }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use acclaim_core::port::{Count, Relationship, Status};
 use acclaim_core::{EdgeKey, Id, ReadError, Target, TargetKey, UserKey};
+use futures::future::try_join_all;
 use tokio::time::Instant;
 
 use super::errors::read_error;
@@ -97,13 +98,13 @@ impl Shared {
         Ok(found)
     }
 
-    /// One call a partition.
+    /// One question a partition.
     #[allow(
         clippy::type_complexity,
         reason = "pairs of what the caller gave and got"
     )]
     async fn ask(
-        &self,
+        self: &Arc<Self>,
         wanted: Vec<(usize, Wanted)>,
     ) -> Result<Vec<(u16, Vec<((usize, Wanted), Found)>)>, ReadError> {
         let mut parts: BTreeMap<u16, (Vec<usize>, Vec<Wanted>)> = BTreeMap::new();
@@ -113,17 +114,13 @@ impl Shared {
             places.push(place);
             part.push(wanted);
         }
-        let (places, asked): (Vec<_>, Vec<_>) = parts
-            .into_iter()
-            .map(|(number, (places, part))| ((number, places), (self.partition(number), part)))
-            .unzip();
-        let answers = self.redis.read_many(&asked).await;
-        let parts = places.into_iter().zip(asked).zip(answers);
-        parts
-            .map(|(((number, places), (_, part)), found)| {
-                let found = found.map_err(read_error)?;
+        let asked = parts.into_iter().map(|(number, (places, part))| {
+            let found = self.find(number, part.clone());
+            async move {
+                let found = found.await.map_err(read_error)?;
                 Ok((number, places.into_iter().zip(part).zip(found).collect()))
-            })
-            .collect()
+            }
+        });
+        try_join_all(asked).await
     }
 }

@@ -65,21 +65,13 @@ impl Shared {
         };
         let parts = self.parts(&write).await?;
         let partitions = partitions_of(write.ops.len(), &parts);
-        let users = write.ops.iter().map(|op| op.edge.user.clone());
-        let marks = users.zip(partitions.iter().copied()).collect();
         let touched: Vec<u16> = parts.keys().copied().collect();
         let terms = Terms {
             repeatable: write.idempotency.is_some(),
             replicated: ack == Ack::Replica,
             deadline,
         };
-        let decided = self.decide_parts(write.ops.len(), parts, terms);
-        let (answers, marked) = tokio::join!(decided, self.mark(marks));
-        if let Err(error) = marked {
-            // The edges are decided all the same; the users' lists follow with the ledger.
-            tracing::warn!(%error, "writes could not be marked for their users");
-        }
-        let answers = answers?;
+        let answers = self.decide_parts(write.ops.len(), parts, terms).await?;
         self.look_at_end(&write.ops, &answers, &partitions).await;
         if ack == Ack::Ledger {
             self.wait_for_ledger(&touched, deadline).await?;
@@ -160,8 +152,8 @@ impl Shared {
     ) -> Result<Vec<Answer>, WriteError> {
         let mut sent = Vec::with_capacity(parts.len());
         for (partition, (places, ops)) in parts {
-            let (piece, on_its_way) = Piece::new(ops, terms);
-            self.enqueue(partition, piece);
+            let (piece, on_its_way) = Piece::new(partition, ops, terms);
+            self.enqueue(piece);
             sent.push((places, on_its_way));
         }
         let waiting = sent

@@ -55,15 +55,13 @@ struct Question<'a> {
     script: Option<&'static Script>,
     /// Whether it does no harm to carry it out twice.
     is_repeatable: bool,
-    /// What is waited for after it. Such a question is asked alone.
-    wait: Option<Wait>,
 }
 
-/// For replicas to have what was written.
-#[derive(Clone, Copy)]
-struct Wait {
-    replicas: u32,
-    patience: Duration,
+/// For replicas to have what was written: so many, for at most so long.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wait {
+    pub replicas: u32,
+    pub patience: Duration,
 }
 
 impl<'a> Question<'a> {
@@ -73,7 +71,6 @@ impl<'a> Question<'a> {
             cmd: &call.cmd,
             script: Some(call.script),
             is_repeatable: call.script.is_repeatable,
-            wait: None,
         }
     }
 
@@ -83,7 +80,6 @@ impl<'a> Question<'a> {
             cmd,
             script: None,
             is_repeatable: true,
-            wait: None,
         }
     }
 }
@@ -114,7 +110,23 @@ impl Pending {
     }
 }
 
-type Answer = Result<Value, RedisError>;
+pub(super) type Answer = Result<Value, RedisError>;
+
+/// Calls that were sent together and are not answered yet: their server named another, or was not
+/// there.
+pub(super) struct Unanswered {
+    calls: Vec<Call>,
+    wait: Option<Wait>,
+    pending: Vec<Pending>,
+    deadline: Instant,
+}
+
+impl Unanswered {
+    /// Whether replicas are waited for.
+    pub(super) fn waits(&self) -> bool {
+        self.wait.is_some()
+    }
+}
 
 impl Redis {
     /// Takes Redis as a URL names it ([`RedisUrl`] says which there are). Servers are connected to
@@ -164,10 +176,57 @@ impl Redis {
         self.one(Question::of_command(partition, cmd)).await
     }
 
+    /// Sends calls, those of one server in one pipeline, and answers what was answered at once, each
+    /// with its place among the calls. What needs another try is given back, so that it holds up
+    /// nothing else. With a wait, each answer is a pair: the answer and how many replicas have it.
+    pub(super) async fn call_together(
+        &self,
+        calls: Vec<Call>,
+        wait: Option<Wait>,
+    ) -> (Vec<(usize, Answer)>, Option<Unanswered>) {
+        let deadline = self.deadline(wait);
+        let questions: Vec<_> = calls.iter().map(Question::of_call).collect();
+        let pending = (0..calls.len()).map(Pending::new).collect();
+        let mut answers = Vec::with_capacity(calls.len());
+        let pending = self
+            .ask_round(&questions, wait, pending, deadline, &mut answers)
+            .await;
+        drop(questions);
+        let unanswered = (!pending.is_empty()).then_some(Unanswered {
+            calls,
+            wait,
+            pending,
+            deadline,
+        });
+        (answers, unanswered)
+    }
+
+    /// Asks again until these are answered too or their time is over.
+    pub(super) async fn finish(&self, unanswered: Unanswered) -> Vec<(usize, Answer)> {
+        let questions: Vec<_> = unanswered.calls.iter().map(Question::of_call).collect();
+        let mut answers = Vec::with_capacity(unanswered.pending.len());
+        let (pending, deadline) = (unanswered.pending, unanswered.deadline);
+        self.ask_again(&questions, unanswered.wait, pending, deadline, &mut answers)
+            .await;
+        answers
+    }
+
+    fn deadline(&self, wait: Option<Wait>) -> Instant {
+        let patience = wait.map_or(Duration::ZERO, |wait| wait.patience);
+        Instant::now() + self.limits.call_timeout() + patience
+    }
+
+    /// Sends commands about keys of partitions, those of one server in one pipeline. They must bear
+    /// being carried out twice. The answers are in the order of the commands.
+    pub(super) async fn command_many(&self, commands: &[(Partition, Cmd)]) -> Vec<Answer> {
+        let questions = commands.iter();
+        let questions = questions.map(|(partition, cmd)| Question::of_command(*partition, cmd));
+        self.many(&questions.collect::<Vec<_>>()).await
+    }
+
     async fn one(&self, question: Question<'_>) -> Answer {
-        let patience = question.wait.map_or(Duration::ZERO, |wait| wait.patience);
         let questions = [question];
-        let deadline = Instant::now() + self.limits.call_timeout() + patience;
+        let deadline = self.deadline(None);
         let mut answers = self.see_through(&questions, vec![0], deadline).await;
         match answers.pop() {
             Some((_, answer)) => answer,
@@ -176,17 +235,16 @@ impl Redis {
     }
 
     async fn many(&self, questions: &[Question<'_>]) -> Vec<Answer> {
-        let deadline = Instant::now() + self.limits.call_timeout();
+        let deadline = self.deadline(None);
         let mut servers: BTreeMap<Option<Address>, Vec<usize>> = BTreeMap::new();
         for (place, question) in questions.iter().enumerate() {
             let node = self.topology.node_of(question.partition).ok();
             let address = node.map(|node| node.address().clone());
             servers.entry(address).or_default().push(place);
         }
-        let max_calls = self.limits.max_pipeline_calls.max(1);
-        let pieces = servers.values().flat_map(|places| places.chunks(max_calls));
-        // Each piece goes its way alone, so that a slow server holds up no other's.
-        let answers = pieces.map(|places| self.see_through(questions, places.to_vec(), deadline));
+        // Each server's go their way alone, so that a slow one holds up no other's.
+        let servers = servers.into_values();
+        let answers = servers.map(|places| self.see_through(questions, places, deadline));
         let mut answers: Vec<_> = join_all(answers).await.into_iter().flatten().collect();
         answers.sort_by_key(|(place, _)| *place);
         answers.into_iter().map(|(_, answer)| answer).collect()
@@ -200,13 +258,27 @@ impl Redis {
         deadline: Instant,
     ) -> Vec<(usize, Answer)> {
         let mut answers = Vec::with_capacity(places.len());
-        let mut pending: Vec<_> = places.into_iter().map(Pending::new).collect();
+        let pending = places.into_iter().map(Pending::new).collect();
+        let pending = self
+            .ask_round(questions, None, pending, deadline, &mut answers)
+            .await;
+        self.ask_again(questions, None, pending, deadline, &mut answers)
+            .await;
+        answers
+    }
+
+    /// Asks what a first round left open.
+    async fn ask_again(
+        &self,
+        questions: &[Question<'_>],
+        wait: Option<Wait>,
+        mut pending: Vec<Pending>,
+        deadline: Instant,
+        answers: &mut Vec<(usize, Answer)>,
+    ) {
         for round in 0.. {
-            pending = self
-                .ask_round(questions, pending, deadline, &mut answers)
-                .await;
             if pending.is_empty() {
-                break;
+                return;
             }
             let pause = pause_after(round, &pending);
             if pause > Duration::ZERO {
@@ -214,19 +286,21 @@ impl Redis {
             }
             let left = deadline.saturating_duration_since(Instant::now() + pause);
             if left < self.limits.response_timeout() {
-                let end = pending.into_iter().map(Pending::give_up);
-                answers.extend(end);
-                break;
+                answers.extend(pending.into_iter().map(Pending::give_up));
+                return;
             }
             tokio::time::sleep(pause).await;
+            pending = self
+                .ask_round(questions, wait, pending, deadline, answers)
+                .await;
         }
-        answers
     }
 
     /// Asks once, and says what is still to be asked.
     async fn ask_round(
         &self,
         questions: &[Question<'_>],
+        wait: Option<Wait>,
         pending: Vec<Pending>,
         deadline: Instant,
         answers: &mut Vec<(usize, Answer)>,
@@ -248,13 +322,17 @@ impl Redis {
                 }
             }
         }
-        let groups = groups.into_values().map(|(node, places)| async move {
+        let max_calls = self.limits.max_pipeline_calls.max(1);
+        let pieces = groups.values().flat_map(|(node, places)| {
+            let pieces = places.chunks(max_calls);
+            pieces.map(move |places| (node, places))
+        });
+        let asked = pieces.map(|(node, places)| async move {
             let cmds: Vec<&Cmd> = places.iter().map(|place| questions[*place].cmd).collect();
-            let sent = match questions[places[0]].wait {
+            let sent = match wait {
                 None => node.send(&cmds, deadline).await,
-                Some(wait) => {
-                    let Wait { replicas, patience } = wait;
-                    node.send_and_wait(cmds[0], replicas, patience, deadline)
+                Some(Wait { replicas, patience }) => {
+                    node.send_and_wait(&cmds, replicas, patience, deadline)
                         .await
                 }
             };
@@ -265,10 +343,10 @@ impl Redis {
             let missing = places.iter().zip(&answers);
             let missing = missing.filter(|(_, answer)| matches!(answer, Err(Refusal::NoScript)));
             let scripts = missing.filter_map(|(place, _)| questions[*place].script);
-            self.load_scripts(&node, scripts.collect(), deadline).await;
-            places.into_iter().zip(answers)
+            self.load_scripts(node, scripts.collect(), deadline).await;
+            places.iter().copied().zip(answers)
         });
-        for (place, answer) in join_all(groups).await.into_iter().flatten() {
+        for (place, answer) in join_all(asked).await.into_iter().flatten() {
             let refusal = match answer {
                 Ok(value) => {
                     answers.push((place, Ok(value)));
@@ -323,28 +401,12 @@ impl Redis {
         }
     }
 
-    /// Calls a script and waits until so many replicas of its server have what it wrote, or for so
-    /// long. Answers how many have.
-    ///
-    /// # Errors
-    /// [`RedisError`]; without an answer in time the outcome is unknown.
-    pub(super) async fn call_replicated(
-        &self,
-        call: &Call,
-        replicas: u32,
-        patience: Duration,
-    ) -> Result<(Value, u64), RedisError> {
-        let question = Question {
-            wait: Some(Wait { replicas, patience }),
-            ..Question::of_call(call)
-        };
-        match self.one(question).await? {
-            Value::Array(mut both) if both.len() == 2 => match both.pop() {
-                Some(Value::Int(replicas)) => Ok((both.remove(0), replicas.unsigned_abs())),
-                _ => Err(Call::unexpected(call.script, &Value::Array(both))),
-            },
-            other => Err(Call::unexpected(call.script, &other)),
-        }
+    /// The number of the server that has a partition now; nothing while nobody has told. Calls of
+    /// partitions with the same number go in one pipeline.
+    #[must_use]
+    pub fn server_of(&self, partition: Partition) -> Option<u64> {
+        let node = self.topology.node_of(partition).ok()?;
+        Some(node.number())
     }
 
     /// Whether it is one server alone, whose replicas, if any, do not take over by themselves.

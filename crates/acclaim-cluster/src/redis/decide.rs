@@ -6,7 +6,7 @@ use acclaim_core::port::Idempotency;
 use acclaim_core::{Action, Id, Origin, Rev, Transition};
 use redis::Value;
 
-use super::connection::Redis;
+use super::connection::{self, Redis, Wait};
 use super::error::RedisError;
 use super::event::origin_text;
 use super::idempotency;
@@ -70,6 +70,18 @@ pub enum Decided {
     Mismatch,
 }
 
+/// The ops of one partition for one call.
+pub type Asked = (Partition, Vec<DecideOp>);
+
+/// What became of the ops of a call, and whether a replica has them, where that was waited for.
+pub type Answered = Result<(Vec<Decided>, bool), RedisError>;
+
+/// Calls that need another try, with how many ops each has.
+pub struct Unanswered {
+    calls: connection::Unanswered,
+    ops: Vec<usize>,
+}
+
 impl Redis {
     /// Decides the ops, in order, at the time `now`, or at the server's own where none is given.
     ///
@@ -85,23 +97,55 @@ impl Redis {
         read(&reply, ops.len())
     }
 
-    /// The same, and waits for at most so long until so many replicas of the server have it. Answers
-    /// also how many have; that fewer have undoes nothing.
-    ///
-    /// # Errors
-    /// As [`Redis::decide`].
-    pub async fn decide_replicated(
+    /// The same for several partitions, those of one server in one pipeline, and, where a patience
+    /// is given, waits for at most so long until a replica of each server has what it decided; that
+    /// none has undoes nothing. Answers with the place of the call what was answered at once. What
+    /// needs another try is for [`Redis::finish_deciding`], so that it holds up nothing else.
+    pub async fn decide_together(
         &self,
-        partition: Partition,
         now: Option<Rev>,
-        ops: &[DecideOp],
-        replicas: u32,
-        patience: Duration,
-    ) -> Result<(Vec<Decided>, u64), RedisError> {
-        let call = call(partition, now, ops);
-        let (reply, have) = self.call_replicated(&call, replicas, patience).await?;
-        Ok((read(&reply, ops.len())?, have))
+        asked: &[Asked],
+        patience: Option<Duration>,
+    ) -> (Vec<(usize, Answered)>, Option<Unanswered>) {
+        let calls = asked.iter();
+        let calls = calls.map(|(partition, ops)| call(*partition, now, ops));
+        let ops: Vec<usize> = asked.iter().map(|(_, ops)| ops.len()).collect();
+        let wait = patience.map(|patience| Wait {
+            replicas: 1,
+            patience,
+        });
+        let (answers, left) = self.call_together(calls.collect(), wait).await;
+        let answers = read_each(answers, &ops, wait.is_some());
+        let left = left.map(|calls| Unanswered { calls, ops });
+        (answers, left)
     }
+
+    /// Tries again until these are answered too or their time is over.
+    pub async fn finish_deciding(&self, left: Unanswered) -> Vec<(usize, Answered)> {
+        let waited = left.calls.waits();
+        let answers = self.finish(left.calls).await;
+        read_each(answers, &left.ops, waited)
+    }
+}
+
+fn read_each(
+    answers: Vec<(usize, connection::Answer)>,
+    ops: &[usize],
+    waited: bool,
+) -> Vec<(usize, Answered)> {
+    let read_one = |place: usize, reply: Value| match reply {
+        reply if !waited => Ok((read(&reply, ops[place])?, false)),
+        Value::Array(mut pair) if pair.len() == 2 => {
+            let replicas = pair.pop();
+            let has_replica = matches!(replicas, Some(Value::Int(replicas)) if replicas > 0);
+            Ok((read(&pair[0], ops[place])?, has_replica))
+        }
+        other => Err(unexpected(&other)),
+    };
+    let answers = answers.into_iter();
+    answers
+        .map(|(place, reply)| (place, reply.and_then(|reply| read_one(place, reply))))
+        .collect()
 }
 
 fn call(partition: Partition, now: Option<Rev>, ops: &[DecideOp]) -> Call {

@@ -18,7 +18,7 @@
 //! | `:e` | the next kept answers to be removed: day and shelf |
 //! | `:y` | buckets that wait for their TTL |
 //! | `:k:…` | the token of a load |
-//! | `:u:<user>` | the partitions in which a user wrote lately |
+//! | `:u` | of each user with transitions that the ledger lacks, the place of the last one |
 
 use std::fmt;
 

@@ -24,7 +24,6 @@ pub mod layout;
 pub mod limits;
 pub mod list;
 pub mod load;
-pub mod marks;
 mod node;
 pub mod persist;
 pub mod progress;

@@ -6,7 +6,7 @@
 //! The protocol is RESP3, because only there the library tells of a connection that has ended: what
 //! is known to be dead before a call is sent is no unknown outcome.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -112,8 +112,12 @@ struct Link {
     timeouts_in_row: AtomicU32,
 }
 
+/// The number of the next server.
+static NEXT_NUMBER: AtomicU64 = AtomicU64::new(0);
+
 /// A server.
 pub struct Node {
+    number: u64,
     address: Address,
     access: Access,
     limits: RedisLimits,
@@ -130,6 +134,7 @@ impl Node {
     /// A server that is not connected to yet.
     pub fn new(address: Address, access: Access, limits: RedisLimits) -> Self {
         Self {
+            number: NEXT_NUMBER.fetch_add(1, Ordering::Relaxed),
             address,
             access,
             limits,
@@ -138,6 +143,11 @@ impl Node {
             room: Semaphore::new(limits.max_in_flight_calls.max(1) as usize),
             patient: OnceLock::new(),
         }
+    }
+
+    /// A number that no other server of this process has.
+    pub fn number(&self) -> u64 {
+        self.number
     }
 
     /// Where it is.
@@ -159,14 +169,14 @@ impl Node {
             .await
     }
 
-    /// Sends a command, and waits until so many replicas have what it wrote or for so long. Answers
-    /// what the command answered and how many replicas have it.
+    /// Sends commands in one piece, and waits until so many replicas have what they wrote or for so
+    /// long. Answers pairs: what a command answered and how many replicas have it.
     ///
     /// # Errors
     /// As [`Node::send`].
     pub async fn send_and_wait(
         &self,
-        cmd: &Cmd,
+        cmds: &[&Cmd],
         replicas: u32,
         patience: Duration,
         deadline: Instant,
@@ -181,10 +191,18 @@ impl Node {
             .unwrap_or(u64::MAX)
             .max(1);
         wait.arg(replicas).arg(millis);
+        let mut cmds = cmds.to_vec();
+        cmds.push(&wait);
         let within = self.limits.response_timeout() + patience;
-        let answers = node.send_within(&[cmd, &wait], within, deadline).await?;
-        let both: Result<Vec<_>, _> = answers.into_iter().collect();
-        Ok(vec![both.map(Value::Array)])
+        let mut answers = node.send_within(&cmds, within, deadline).await?;
+        // The commands before it were carried out, whatever became of the waiting.
+        let replicas = match answers.pop() {
+            Some(Ok(replicas)) => replicas,
+            _ => Value::Int(0),
+        };
+        let pair = |answer| Value::Array(vec![answer, replicas.clone()]);
+        let pairs = answers.into_iter().map(|answer| answer.map(pair));
+        Ok(pairs.collect())
     }
 
     /// The same with another time to wait for the answers.

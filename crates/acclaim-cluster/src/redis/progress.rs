@@ -1,6 +1,6 @@
 //! How far a partition is, and sealing it.
 
-use acclaim_core::Rev;
+use acclaim_core::{Id, Rev};
 use redis::Value;
 
 use super::connection::Redis;
@@ -53,6 +53,30 @@ impl Redis {
         replies.into_iter().map(|reply| read(&reply?)).collect()
     }
 
+    /// The place of the last transition of these users in each of the partitions, as far as the
+    /// ledger may lack it; zero where it has everything.
+    ///
+    /// A user's edges lie in the partitions of their targets: whoever reads the user's side from
+    /// the ledger asks here up to where it must have caught up.
+    ///
+    /// # Errors
+    /// The first [`RedisError`].
+    pub async fn pending_of(
+        &self,
+        partitions: &[Partition],
+        users: &[&Id],
+    ) -> Result<Vec<Rev>, RedisError> {
+        let users: Vec<String> = users.iter().map(|user| user.to_string()).collect();
+        let asked = |partition: &Partition| {
+            let mut places = redis::cmd("HMGET");
+            places.arg(format!("{partition}:u")).arg(&users);
+            (*partition, places)
+        };
+        let asked: Vec<_> = partitions.iter().map(asked).collect();
+        let replies = self.command_many(&asked).await.into_iter();
+        replies.map(|reply| newest(&reply?)).collect()
+    }
+
     /// Gives no place up to `upto` any more in these partitions: their journals up to there are all
     /// that they will be. One that is cold stays so.
     ///
@@ -91,6 +115,25 @@ fn read(reply: &Value) -> Result<Option<Progress>, RedisError> {
         })),
         _ => Err(Call::unexpected(&PROGRESS, reply)),
     }
+}
+
+/// The latest of places, of which some are not there.
+fn newest(reply: &Value) -> Result<Rev, RedisError> {
+    let unexpected = || RedisError::Reply {
+        script: "HMGET",
+        reply: format!("{reply:?}"),
+    };
+    let Value::Array(places) = reply else {
+        return Err(unexpected());
+    };
+    let place = |place: &Value| match place {
+        Value::Nil => Some(Rev::ZERO),
+        Value::BulkString(text) => rev(text),
+        _ => None,
+    };
+    let places: Option<Vec<Rev>> = places.iter().map(place).collect();
+    let newest = places.ok_or_else(unexpected)?.into_iter().max();
+    Ok(newest.unwrap_or(Rev::ZERO))
 }
 
 fn rev(text: &[u8]) -> Option<Rev> {

@@ -5,7 +5,7 @@ use acclaim_core::{EdgeState, Id, Rev};
 
 use redis::Value;
 
-use super::connection::Redis;
+use super::connection::{self, Redis};
 use super::error::RedisError;
 use super::keys::{Partition, TargetName};
 use super::load::Cold;
@@ -42,15 +42,48 @@ impl Redis {
     /// Reads edges of several partitions, those of one server in one pipeline. The answers are in
     /// the order of the partitions, each by itself.
     pub async fn read_many(&self, asked: &[Asked]) -> Vec<Result<Vec<Found>, RedisError>> {
+        let (mut answers, left) = self.read_together(asked).await;
+        if let Some(left) = left {
+            answers.extend(self.finish_reading(left).await);
+        }
+        answers.sort_by_key(|(place, _)| *place);
+        answers.into_iter().map(|(_, found)| found).collect()
+    }
+
+    /// The same, without waiting for what holds others up: answers with the
+    /// place of the partition what was answered at once; what needs another try is for
+    /// [`Redis::finish_reading`].
+    pub async fn read_together(&self, asked: &[Asked]) -> (Vec<Answered>, Option<Unanswered>) {
         let calls = asked
             .iter()
             .map(|(partition, edges)| call(*partition, edges));
-        let calls: Vec<Call> = calls.collect();
-        let replies = self.call_many(&calls).await.into_iter().zip(asked);
-        replies
-            .map(|(reply, (_, edges))| read(&reply?, edges.len()))
-            .collect()
+        let edges: Vec<usize> = asked.iter().map(|(_, edges)| edges.len()).collect();
+        let (answers, left) = self.call_together(calls.collect(), None).await;
+        let answers = read_each(answers, &edges);
+        let left = left.map(|calls| Unanswered { calls, edges });
+        (answers, left)
     }
+
+    /// Tries again until these are answered too or their time is over.
+    pub async fn finish_reading(&self, left: Unanswered) -> Vec<Answered> {
+        read_each(self.finish(left.calls).await, &left.edges)
+    }
+}
+
+/// What was found in a partition, with its place among those asked.
+pub type Answered = (usize, Result<Vec<Found>, RedisError>);
+
+/// Calls that need another try, with how many edges each asks for.
+pub struct Unanswered {
+    calls: connection::Unanswered,
+    edges: Vec<usize>,
+}
+
+fn read_each(answers: Vec<(usize, connection::Answer)>, edges: &[usize]) -> Vec<Answered> {
+    let answers = answers.into_iter();
+    answers
+        .map(|(place, reply)| (place, reply.and_then(|reply| read(&reply, edges[place]))))
+        .collect()
 }
 
 /// Edges of one partition; a target without a user asks for the count alone.

@@ -42,7 +42,6 @@ pub static INSTALL_LIST: Script = script!("install_list.lua", true);
 pub static PERSISTED: Script = script!("persisted.lua", true);
 pub static PROGRESS: Script = script!("progress.lua", true);
 pub static SEAL: Script = script!("seal.lua", true);
-pub static MARK: Script = script!("mark.lua", true);
 pub static DROP: Script = script!("drop.lua", false);
 pub static FORGET: Script = script!("forget.lua", true);
 pub static FORGET_ANSWERS: Script = script!("forget_answers.lua", true);

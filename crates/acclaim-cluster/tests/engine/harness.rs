@@ -84,8 +84,7 @@ impl<P: Pair> Clustered<P> {
         redis.flush_all().await;
     }
 
-    /// Removes from Redis what it may evict, but for the notes of who wrote lately: without them a
-    /// read of a user's side is as old as the ledger.
+    /// Removes from Redis what it may evict.
     async fn evict(&self, epoch: u32) {
         for server in self.servers.redis.masters().await {
             let mut redis = server.try_connect().await.unwrap();
@@ -95,7 +94,7 @@ impl<P: Pair> Clustered<P> {
             for key in keys {
                 let mut left = redis::cmd("PTTL");
                 let left: i64 = left.arg(&key).query_async(&mut redis).await.unwrap();
-                if left > 0 && !key.contains(":u:") {
+                if left > 0 {
                     let mut delete = redis::cmd("DEL");
                     let _: i64 = delete.arg(&key).query_async(&mut redis).await.unwrap();
                 }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use acclaim_cluster::redis::connection::{Redis, RedisLimits};
-use acclaim_cluster::redis::decide::{DecideOp, Decided};
+use acclaim_cluster::redis::decide::{Answered, DecideOp, Decided};
 use acclaim_cluster::redis::event::JournalEvent;
 use acclaim_cluster::redis::keys::{Partition, TargetName};
 use acclaim_cluster::redis::load::Cold;
@@ -98,9 +98,9 @@ pub struct Callers {
 }
 
 impl Callers {
-    /// Users who each toggle an edge of their own in every partition, again and again. With
-    /// `replicas`, only what so many have counts as decided.
-    pub async fn start(url: &str, replicas: u32) -> Self {
+    /// Users who each toggle an edge of their own in every partition, again and again. When
+    /// `replicated`, only what a replica has counts as decided.
+    pub async fn start(url: &str, replicated: bool) -> Self {
         let redis = Arc::new(Redis::open(url, limits()).await.unwrap());
         let mut callers = Self {
             redis: Arc::clone(&redis),
@@ -118,7 +118,7 @@ impl Callers {
                     done: Arc::clone(&done),
                     partition,
                     user,
-                    replicas,
+                    replicated,
                 };
                 let task = tokio::spawn(work.run());
                 callers.tasks.push((partition, user, task));
@@ -193,7 +193,7 @@ struct Caller {
     done: Arc<AtomicU64>,
     partition: Partition,
     user: u64,
-    replicas: u32,
+    replicated: bool,
 }
 
 impl Caller {
@@ -203,24 +203,16 @@ impl Caller {
         let patience = Duration::from_millis(200);
         while !self.stop.load(Ordering::SeqCst) {
             let begun = Instant::now();
-            let decided = match self.replicas {
-                0 => {
-                    let decided = self.redis.decide(self.partition, None, &ops).await;
-                    decided.map(|decided| (decided, 0))
-                }
-                replicas => {
-                    let Self {
-                        redis, partition, ..
-                    } = &self;
-                    redis
-                        .decide_replicated(*partition, None, &ops, replicas, patience)
-                        .await
-                }
+            let decided = if self.replicated {
+                decide_replicated(&self.redis, self.partition, &ops, patience).await
+            } else {
+                let decided = self.redis.decide(self.partition, None, &ops).await;
+                decided.map(|decided| (decided, false))
             };
             told.slowest = told.slowest.max(begun.elapsed());
             match decided {
-                Ok((mut decided, have)) => match decided.remove(0) {
-                    Decided::Done { transition, .. } if have >= u64::from(self.replicas) => {
+                Ok((mut decided, has_replica)) => match decided.remove(0) {
+                    Decided::Done { transition, .. } if has_replica >= self.replicated => {
                         assert!(transition.changed);
                         told.done.push(transition.rev);
                         self.done.fetch_add(1, Ordering::SeqCst);
@@ -234,4 +226,19 @@ impl Caller {
         }
         told
     }
+}
+
+/// Decides ops of one partition and waits for a replica of its server.
+pub async fn decide_replicated(
+    redis: &Redis,
+    partition: Partition,
+    ops: &[DecideOp],
+    patience: Duration,
+) -> Answered {
+    let asked = [(partition, ops.to_vec())];
+    let (mut answers, left) = redis.decide_together(None, &asked, Some(patience)).await;
+    if let Some(left) = left {
+        answers.extend(redis.finish_deciding(left).await);
+    }
+    answers.remove(0).1
 }

@@ -31,7 +31,7 @@ async fn slot_elsewhere(cluster: &RedisCluster, slot: u16) -> u16 {
 #[tokio::test(flavor = "multi_thread")]
 async fn toggles_under_failovers_are_decided_once() {
     let cluster = RedisCluster::start().await;
-    let callers = Callers::start(&cluster_url(&cluster), 0).await;
+    let callers = Callers::start(&cluster_url(&cluster), false).await;
     let slot = slot_of(&cluster, partition(0)).await;
     for _ in 0..2 {
         // The new master knows no scripts.
@@ -46,7 +46,7 @@ async fn toggles_under_failovers_are_decided_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn toggles_while_a_slot_moves_are_decided_once() {
     let cluster = RedisCluster::start().await;
-    let callers = Callers::start(&cluster_url(&cluster), 0).await;
+    let callers = Callers::start(&cluster_url(&cluster), false).await;
     let slot = slot_of(&cluster, partition(0)).await;
     let elsewhere = slot_elsewhere(&cluster, slot).await;
     cluster.move_slot(slot, elsewhere).await;
@@ -87,7 +87,7 @@ async fn a_half_moved_partition_waits() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hung_master_is_given_up_and_the_others_go_on() {
     let cluster = RedisCluster::start().await;
-    let callers = Callers::start(&cluster_url(&cluster), 1).await;
+    let callers = Callers::start(&cluster_url(&cluster), true).await;
     let slot = slot_of(&cluster, partition(0)).await;
     let hung = cluster.master_of(slot).await;
     let mut elsewhere = Vec::new();

@@ -9,7 +9,9 @@ use acclaim_cluster::redis::read::Found;
 use acclaim_core::{Action, Id};
 use acclaim_servers::{Direction, Proxy, Redis as Server, RedisOptions, until};
 
-use crate::callers::{journal, limits, partition, partitions, target, toggle, warm};
+use crate::callers::{
+    decide_replicated, journal, limits, partition, partitions, target, toggle, warm,
+};
 
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -238,10 +240,8 @@ async fn without_replicas_nobody_else_has_a_write() {
     let redis = Redis::open(&server.url(), limits()).await.unwrap();
     warm(&redis, partition(0)).await;
     let patience = Duration::from_millis(50);
-    let decided = redis
-        .decide_replicated(partition(0), None, &[toggle(1)], 1, patience)
-        .await;
-    let (decided, have) = decided.unwrap();
-    assert_eq!((decided.len(), have), (1, 0));
+    let decided = decide_replicated(&redis, partition(0), &[toggle(1)], patience).await;
+    let (decided, has_replica) = decided.unwrap();
+    assert_eq!((decided.len(), has_replica), (1, false));
     assert_eq!(events(&redis).await, 1);
 }

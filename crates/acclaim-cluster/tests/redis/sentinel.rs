@@ -14,7 +14,7 @@ fn url(servers: &RedisSentinel) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn toggles_under_a_failover_are_decided_once() {
     let servers = RedisSentinel::start_with(RedisOptions::default()).await;
-    let callers = Callers::start(&url(&servers), 1).await;
+    let callers = Callers::start(&url(&servers), true).await;
     let first = servers.master().await;
     first.kill();
     servers.await_master_other_than(first.address()).await;

@@ -69,6 +69,7 @@ if is_plain then
     local event = name .. ' ' .. user .. sign .. count
     if origin then event = event .. ' ' .. origin end
     call('XADD', tag .. ':j', seq .. '-0', 'e', event)
+    call('HSET', tag .. ':u', user, seq)
     call('SET', tag .. ':l', seq)
     return { answer .. count .. ' ' .. seq }
   end
@@ -78,6 +79,8 @@ end
 -- user who was looked up in it by itself, others are in a table that is made for them.
 local records, buckets = {}, nil
 local touched, events = {}, nil
+-- Users with the places of their transitions.
+local pending = {}
 -- Edges whose op waits for a load: later ops on them wait too, so that their order holds.
 local held
 -- Answers to keep, transitions of cached lists, and whether a record has outgrown its layout.
@@ -157,6 +160,8 @@ local function change(record, at, user, entry, active, import, origin)
   if now > last then last = now end
   local seq = format('%d', last)
   last_text = seq
+  local size = #pending
+  pending[size + 1], pending[size + 2] = user, seq
   local rev, number = seq, last
   if import then rev, number = import, tonumber(import) end
   local count, sign, value = record.count + 1, ' +', rev
@@ -348,6 +353,9 @@ end
 
 for i = 1, #events, 2 do
   call('XADD', tag .. ':j', events[i], 'e', events[i + 1])
+end
+for i = 1, #pending, 2000 do
+  call('HSET', tag .. ':u', unpack(pending, i, math.min(i + 1999, #pending)))
 end
 call('SET', tag .. ':l', last_text)
 

@@ -62,9 +62,13 @@ local function expire(key, seq)
   end
 end
 
-local seen = {}
+local seen, known, users = {}, {}, {}
 for i = 11, #ARGV, 2 do
   local name, user = ARGV[i], ARGV[i + 1]
+  if not known[user] then
+    known[user] = true
+    users[#users + 1] = user
+  end
   local record = seen[name]
   if not record then
     local key = tag .. ':t:' .. name
@@ -83,6 +87,17 @@ for i = 11, #ARGV, 2 do
     local key = tag .. ':b:' .. name .. ':' .. generation .. '.' .. level .. '.' .. prefix
     expire(key, call('HGET', key, '#r'))
   end
+end
+
+-- Users whose last transition the ledger has wait for nothing any more.
+for i = 1, #users, 1000 do
+  local most = math.min(i + 999, #users)
+  local places = call('HMGET', tag .. ':u', unpack(users, i, most))
+  local done = {}
+  for n = 1, #places do
+    if places[n] and tonumber(places[n]) <= upto then done[#done + 1] = users[i + n - 1] end
+  end
+  if #done > 0 then call('HDEL', tag .. ':u', unpack(done)) end
 end
 
 local waiting = call('ZRANGEBYSCORE', tag .. ':y', '-inf', ARGV[1], 'LIMIT', 0, ARGV[10])
