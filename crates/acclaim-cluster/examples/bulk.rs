@@ -5,28 +5,26 @@
 //! as connections. The database must be empty.
 #![allow(clippy::print_stdout, reason = "its output is what it is for")]
 
+mod measure;
+
 use std::time::{Duration, Instant};
 
 use acclaim_cluster::ledger::bulk::{Bulk, BulkEdge, Excludes, MAX_BULK_EDGES};
 use acclaim_cluster::ledger::{Bounds, Ledger, StoreSpec};
 use acclaim_core::{Id, Rev, TargetType};
+use measure::{Arguments, Failure};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-
-type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 const NOW: u64 = 1_795_132_800_000_000;
 const YEAR: u64 = 365 * 86_400_000_000;
 
 #[tokio::main]
 async fn main() -> Result<(), Failure> {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let url = arguments
-        .first()
-        .ok_or("bulk URL [EDGES] [CONNECTIONS] [USERS] [TARGETS]")?;
-    let number = |n: usize, default: u64| arguments.get(n).map_or(Ok(default), |text| text.parse());
-    let (edges, connections) = (number(1, 500_000)?, number(2, 2)?);
-    let (users, targets) = (number(3, 100_000)?, number(4, 10_000)?);
+    let arguments = Arguments::new("bulk URL [EDGES] [CONNECTIONS] [USERS] [TARGETS]");
+    let url = arguments.required(0)?;
+    let (edges, connections) = (arguments.number(1, 500_000)?, arguments.number(2, 2)?);
+    let (users, targets) = (arguments.number(3, 100_000)?, arguments.number(4, 10_000)?);
     let ledger = Ledger::new(url, Bounds::default())?;
     ledger.migrate().await?;
     let partitions = u16::try_from(connections)?;

@@ -5,6 +5,8 @@
 //! what an edge costs on disk.
 #![allow(clippy::print_stdout, reason = "its output is what it is for")]
 
+mod measure;
+
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
@@ -13,23 +15,19 @@ use acclaim_cluster::ledger::{
 };
 use acclaim_core::{Id, Rev, TargetType};
 use bytes::Bytes;
+use measure::{Arguments, Failure};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use sqlx::{Connection, MySqlConnection};
-
-type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 const BASE: u64 = 1_795_132_800_000_000;
 
 #[tokio::main]
 async fn main() -> Result<(), Failure> {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let url = arguments
-        .first()
-        .ok_or("drain URL [EVENTS] [CONNECTIONS] [USERS] [TARGETS]")?;
-    let number = |n: usize, default: u64| arguments.get(n).map_or(Ok(default), |text| text.parse());
-    let (events, connections) = (number(1, 500_000)?, number(2, 2)?);
-    let (users, targets) = (number(3, 100_000)?, number(4, 10_000)?);
+    let arguments = Arguments::new("drain URL [EVENTS] [CONNECTIONS] [USERS] [TARGETS]");
+    let url = arguments.required(0)?;
+    let (events, connections) = (arguments.number(1, 500_000)?, arguments.number(2, 2)?);
+    let (users, targets) = (arguments.number(3, 100_000)?, arguments.number(4, 10_000)?);
     let ledger = Ledger::new(url, Bounds::default())?;
     ledger.migrate().await?;
     let partitions = u16::try_from(connections)?;

@@ -2,21 +2,18 @@
 //!
 //! `cargo run --release -p acclaim-cluster --example redis_memory -- URL [EDGES] [TARGETS]`
 //! The server is emptied first.
-#![allow(
-    clippy::print_stdout,
-    clippy::expect_used,
-    reason = "its output is what it is for, and without Redis there is nothing to measure"
-)]
+#![allow(clippy::print_stdout, reason = "its output is what it is for")]
+
+mod measure;
 
 use std::time::{Duration, Instant};
 
 use acclaim_cluster::redis::connection::{Redis, RedisLimits};
-use acclaim_cluster::redis::decide::{DecideOp, Decided};
+use acclaim_cluster::redis::decide::DecideOp;
 use acclaim_cluster::redis::keys::{Partition, TargetName};
-use acclaim_cluster::redis::load::{Cold, EdgeRows, Source, SourceError, TargetRow};
 use acclaim_cluster::redis::persist::{Keep, Persisted, Told};
 use acclaim_core::{Action, Id, Rev};
-use futures::future::{BoxFuture, FutureExt, ready};
+use measure::{Arguments, Failure, decide_all, redis_info};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
@@ -24,66 +21,12 @@ const PARTITIONS: u16 = 64;
 const OPS_A_CALL: usize = 500;
 const KEEP: Duration = Duration::from_secs(7 * 24 * 3_600);
 
-/// A ledger that has nothing.
-struct Nothing;
-
-impl Source for Nothing {
-    fn applied(&self, _: u16) -> BoxFuture<'_, Result<Rev, SourceError>> {
-        ready(Ok(Rev(1))).boxed()
-    }
-
-    fn target(
-        &self,
-        _: &TargetName,
-        _: u64,
-    ) -> BoxFuture<'_, Result<(TargetRow, EdgeRows), SourceError>> {
-        ready(Ok((TargetRow::default(), Vec::new()))).boxed()
-    }
-
-    fn bucket(
-        &self,
-        _: &TargetName,
-        _: std::ops::RangeInclusive<u32>,
-    ) -> BoxFuture<'_, Result<EdgeRows, SourceError>> {
-        ready(Ok(Vec::new())).boxed()
-    }
-}
-
-async fn decide(redis: &Redis, partition: Partition, mut ops: Vec<DecideOp>) {
-    while !ops.is_empty() {
-        let decided = redis
-            .decide(partition, None, &ops)
-            .await
-            .expect("redis answers");
-        let mut cold: Vec<Cold> = Vec::new();
-        let mut left = Vec::new();
-        for (op, decided) in ops.into_iter().zip(decided) {
-            if let Decided::Cold(what) = decided {
-                if !cold.contains(&what) {
-                    cold.push(what);
-                }
-                left.push(op);
-            }
-        }
-        for what in cold {
-            redis
-                .load(&Nothing, partition, what, KEEP)
-                .await
-                .expect("loads");
-        }
-        ops = left;
-    }
-}
-
-async fn persist(redis: &Redis, partition: Partition) {
+async fn persist(redis: &Redis, partition: Partition) -> Result<(), Failure> {
     let mut after = Rev::ZERO;
     loop {
-        let events = redis
-            .journal_after(partition, after, 1_000)
-            .await
-            .expect("reads");
+        let events = redis.journal_after(partition, after, 1_000).await?;
         let Some(Ok(last)) = events.last() else {
-            return;
+            return Ok(());
         };
         let (before, entries) = (after, events.len());
         after = last.seq;
@@ -106,53 +49,34 @@ async fn persist(redis: &Redis, partition: Partition) {
         };
         loop {
             let told = redis.persisted(partition, None, keep, &persisted).await;
-            match told.expect("marks") {
+            match told? {
                 Told::Noted { waiting: 0, .. } => break,
                 Told::Noted { .. } => {}
-                told => panic!("{told:?}"),
+                told => return Err(format!("the journal was not marked: {told:?}").into()),
             }
         }
     }
 }
 
-async fn used_memory(raw: &mut redis::aio::MultiplexedConnection) -> u64 {
-    let info: String = redis::cmd("INFO")
-        .arg("memory")
-        .query_async(raw)
-        .await
-        .expect("info");
-    let line = info
-        .lines()
-        .find_map(|line| line.strip_prefix("used_memory:"));
-    line.and_then(|bytes| bytes.trim().parse().ok())
-        .expect("used_memory")
+async fn used_memory(raw: &mut redis::aio::MultiplexedConnection) -> Result<u64, Failure> {
+    let used = redis_info(raw, "memory", "used_memory").await?;
+    Ok(used.parse()?)
 }
 
 #[tokio::main]
-async fn main() {
-    let arguments: Vec<String> = std::env::args().collect();
-    let number = |place: usize, default: u64| {
-        arguments
-            .get(place)
-            .map_or(default, |text| text.parse().expect("a number"))
-    };
-    let url = arguments
-        .get(1)
-        .expect("the URL of a Redis that may be emptied");
-    let (edges, targets) = (number(2, 1_000_000), number(3, 10_000));
-    let redis = Redis::open(url, RedisLimits::default())
-        .await
-        .expect("a Redis");
-    let client = redis::Client::open(url.as_str()).expect("a URL");
-    let mut raw = client
-        .get_multiplexed_async_connection()
-        .await
-        .expect("a connection");
-    let _: String = redis::cmd("FLUSHALL")
-        .query_async(&mut raw)
-        .await
-        .expect("empties");
-    let before = used_memory(&mut raw).await;
+async fn main() -> Result<(), Failure> {
+    let arguments = Arguments::new("redis_memory URL [EDGES] [TARGETS]");
+    // A Redis that may be emptied.
+    let url = arguments.required(0)?;
+    let (edges, targets) = (
+        arguments.number(1, 1_000_000)?,
+        arguments.number(2, 10_000)?,
+    );
+    let redis = Redis::open(url, RedisLimits::default()).await?;
+    let client = redis::Client::open(url)?;
+    let mut raw = client.get_multiplexed_async_connection().await?;
+    let _: String = redis::cmd("FLUSHALL").query_async(&mut raw).await?;
+    let before = used_memory(&mut raw).await?;
 
     let mut chance = StdRng::seed_from_u64(1);
     let mut batches = vec![Vec::new(); usize::from(PARTITIONS)];
@@ -175,18 +99,18 @@ async fn main() {
         batch.push(DecideOp::new(Action::Set, target, user));
         if batch.len() == OPS_A_CALL {
             let ops = std::mem::take(batch);
-            decide(&redis, partition(number), ops).await;
+            decide_all(&redis, partition(number), ops, KEEP).await?;
         }
     }
     for (number, ops) in (0..PARTITIONS).zip(batches) {
-        decide(&redis, partition(number), ops).await;
+        decide_all(&redis, partition(number), ops, KEEP).await?;
     }
     let elapsed = begun.elapsed();
-    let decided = used_memory(&mut raw).await;
+    let decided = used_memory(&mut raw).await?;
     for number in 0..PARTITIONS {
-        persist(&redis, partition(number)).await;
+        persist(&redis, partition(number)).await?;
     }
-    let after = used_memory(&mut raw).await;
+    let after = used_memory(&mut raw).await?;
     let each = |bytes: u64| (bytes - before) as f64 / edges as f64;
     println!(
         "{edges} edges over {targets} targets in {:.1} s",
@@ -197,4 +121,5 @@ async fn main() {
         "{:.1} bytes an edge once the ledger has them, TTLs included",
         each(after)
     );
+    Ok(())
 }

@@ -9,6 +9,8 @@
     reason = "its output is what it is for, and without Redis there is nothing to measure"
 )]
 
+mod measure;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -16,10 +18,10 @@ use std::time::{Duration, Instant};
 use acclaim_cluster::redis::connection::{Redis, RedisLimits};
 use acclaim_cluster::redis::decide::{DecideOp, Decided};
 use acclaim_cluster::redis::keys::{Partition, TargetName};
-use acclaim_cluster::redis::load::{Cold, EdgeRows, Source, SourceError, TargetRow};
-use acclaim_core::{Action, Id, Rev};
+use acclaim_cluster::redis::load::Cold;
+use acclaim_core::{Action, Id};
 use futures::StreamExt;
-use futures::future::{BoxFuture, FutureExt, ready};
+use measure::{Arguments, Failure, Nothing};
 use rand::Rng;
 use redis::aio::MultiplexedConnection;
 
@@ -36,31 +38,6 @@ const TOGGLE: &str = "if redis.call('SISMEMBER', KEYS[1], ARGV[1]) == 1 then \
      return redis.call('DECR', KEYS[3]) else \
      redis.call('SADD', KEYS[1], ARGV[1]) redis.call('SADD', KEYS[2], ARGV[2]) \
      return redis.call('INCR', KEYS[3]) end";
-
-/// A ledger that has nothing.
-struct Nothing;
-
-impl Source for Nothing {
-    fn applied(&self, _: u16) -> BoxFuture<'_, Result<Rev, SourceError>> {
-        ready(Ok(Rev(1))).boxed()
-    }
-
-    fn target(
-        &self,
-        _: &TargetName,
-        _: u64,
-    ) -> BoxFuture<'_, Result<(TargetRow, EdgeRows), SourceError>> {
-        ready(Ok((TargetRow::default(), Vec::new()))).boxed()
-    }
-
-    fn bucket(
-        &self,
-        _: &TargetName,
-        _: std::ops::RangeInclusive<u32>,
-    ) -> BoxFuture<'_, Result<EdgeRows, SourceError>> {
-        ready(Ok(Vec::new())).boxed()
-    }
-}
 
 fn random_op() -> DecideOp {
     let target = TargetName {
@@ -182,19 +159,15 @@ where
 }
 
 #[tokio::main]
-async fn main() {
-    let arguments: Vec<String> = std::env::args().collect();
-    let url = arguments
-        .get(1)
-        .expect("the URL of a Redis that may be emptied");
-    let seconds = arguments
-        .get(2)
-        .map_or(5, |text| text.parse().expect("seconds"));
+async fn main() -> Result<(), Failure> {
+    let arguments = Arguments::new("redis_speed URL [SECONDS]");
+    // A Redis that may be emptied.
+    let (url, seconds) = (arguments.required(0)?, arguments.number(1, 5)?);
     let redis = Redis::open(url, RedisLimits::default())
         .await
         .expect("a Redis");
     let redis: &'static Redis = Box::leak(Box::new(redis));
-    let client = redis::Client::open(url.as_str()).expect("a URL");
+    let client = redis::Client::open(url).expect("a URL");
     let mut raw = client
         .get_multiplexed_async_connection()
         .await
@@ -225,4 +198,5 @@ async fn main() {
         decide(redis, 32)
     })
     .await;
+    Ok(())
 }

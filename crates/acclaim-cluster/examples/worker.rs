@@ -8,55 +8,29 @@
 //! 3. Lag: the same at half that rate; how old events are when the ledger has them.
 #![allow(clippy::print_stdout, reason = "its output is what it is for")]
 
-use std::ops::RangeInclusive;
+mod measure;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use acclaim_cluster::ledger::store::StoreSpec;
 use acclaim_cluster::ledger::{Bounds, Ledger};
 use acclaim_cluster::redis::connection::{Redis, RedisLimits};
-use acclaim_cluster::redis::decide::{DecideOp, Decided};
+use acclaim_cluster::redis::decide::DecideOp;
 use acclaim_cluster::redis::keys::{Partition, TargetName};
-use acclaim_cluster::redis::load::{Cold, EdgeRows, Source, SourceError, TargetRow};
 use acclaim_cluster::worker::{Worker, WorkerLimits, backlog};
-use acclaim_core::{Action, Id, Rev, TargetType};
+use acclaim_core::{Action, Id, TargetType};
 use acclaim_servers::{MariaDb, MariaDbOptions, Redis as RedisServer};
-use futures::future::{BoxFuture, FutureExt, join_all, ready};
+use futures::future::{FutureExt, join_all};
+use measure::{Arguments, Cpu, Failure, decide_all};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-
-type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 const IDLE: Duration = Duration::from_secs(10);
 const SETTLE: Duration = Duration::from_secs(2);
 const OPS_A_CALL: usize = 200;
 const STEP: Duration = Duration::from_millis(20);
 const KEEP: Duration = Duration::from_secs(3_600);
-
-/// The ledger is empty: every target is complete from birth.
-struct Nothing;
-
-impl Source for Nothing {
-    fn applied(&self, _partition: u16) -> BoxFuture<'_, Result<Rev, SourceError>> {
-        ready(Ok(Rev::ZERO)).boxed()
-    }
-
-    fn target(
-        &self,
-        _target: &TargetName,
-        _max_edges: u64,
-    ) -> BoxFuture<'_, Result<(TargetRow, EdgeRows), SourceError>> {
-        ready(Ok((TargetRow::default(), EdgeRows::new()))).boxed()
-    }
-
-    fn bucket(
-        &self,
-        _target: &TargetName,
-        _hashes: RangeInclusive<u32>,
-    ) -> BoxFuture<'_, Result<EdgeRows, SourceError>> {
-        ready(Ok(EdgeRows::new())).boxed()
-    }
-}
 
 struct Writers {
     redis: Arc<Redis>,
@@ -108,7 +82,7 @@ impl Writers {
         for calls in calls.chunks(8) {
             let decided = calls
                 .iter()
-                .map(|(journal, ops)| decide(&self.redis, *journal, ops.clone()));
+                .map(|(journal, ops)| decide_all(&self.redis, *journal, ops.clone(), KEEP));
             for decided in join_all(decided).await {
                 decided?;
             }
@@ -117,76 +91,13 @@ impl Writers {
     }
 }
 
-async fn decide(redis: &Redis, journal: Partition, mut ops: Vec<DecideOp>) -> Result<(), Failure> {
-    while !ops.is_empty() {
-        let decided = redis.decide(journal, None, &ops).await?;
-        let mut left = Vec::new();
-        let mut cold: Vec<Cold> = Vec::new();
-        for (op, decided) in ops.into_iter().zip(decided) {
-            if let Decided::Cold(what) = decided {
-                if !cold.contains(&what) {
-                    cold.push(what);
-                }
-                left.push(op);
-            }
-        }
-        for what in cold {
-            redis.load(&Nothing, journal, what, KEEP).await?;
-        }
-        ops = left;
-    }
-    Ok(())
-}
-
-/// CPU seconds of a process so far.
-fn cpu(pid: u32) -> Result<f64, Failure> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    let fields = stat.rsplit_once(") ").map_or("", |(_, fields)| fields);
-    let field = |n: usize| fields.split(' ').nth(n).and_then(|text| text.parse().ok());
-    let ticks: [Option<f64>; 2] = [field(11), field(12)];
-    Ok((ticks[0].unwrap_or(0.0) + ticks[1].unwrap_or(0.0)) / 100.0)
-}
-
-struct Cpu {
-    pids: [(&'static str, u32); 3],
-    before: Vec<f64>,
-    began: Instant,
-}
-
-impl Cpu {
-    fn begin(redis: u32, mariadb: u32) -> Result<Self, Failure> {
-        let own = std::process::id();
-        let pids = [("worker", own), ("Redis", redis), ("MariaDB", mariadb)];
-        let before = pids
-            .iter()
-            .map(|(_, pid)| cpu(*pid))
-            .collect::<Result<_, _>>()?;
-        Ok(Self {
-            pids,
-            before,
-            began: Instant::now(),
-        })
-    }
-
-    /// Percent of one core, since the beginning.
-    fn end(&self) -> Result<String, Failure> {
-        let took = self.began.elapsed().as_secs_f64();
-        let (mut text, mut sum) = (String::new(), 0.0);
-        for ((name, pid), before) in self.pids.iter().zip(&self.before) {
-            let percent = (cpu(*pid)? - before) / took * 100.0;
-            sum += percent;
-            text.push_str(&format!("{name} {percent:.1}%, "));
-        }
-        Ok(format!("{text}together {sum:.1}% of a core"))
-    }
-}
-
 #[tokio::main]
 async fn main() -> Result<(), Failure> {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let number = |n: usize, default: u64| arguments.get(n).map_or(Ok(default), |text| text.parse());
-    let (events, partitions) = (number(0, 300_000)?, u16::try_from(number(1, 64)?)?);
-    let (drains, targets, users) = (number(2, 4)?, number(3, 10_000)?, number(4, 100_000)?);
+    let arguments =
+        Arguments::new("worker [EVENTS] [PARTITIONS] [DRAINS_AT_ONCE] [TARGETS] [USERS]");
+    let (events, partitions) = (arguments.number(0, 300_000)?, arguments.number(1, 64_u16)?);
+    let (drains, targets) = (arguments.number(2, 4)?, arguments.number(3, 10_000)?);
+    let users = arguments.number(4, 100_000)?;
     let options = MariaDbOptions::default()
         .set("innodb-buffer-pool-size", "1G")
         .set("innodb-log-file-size", "512M");
@@ -230,7 +141,7 @@ async fn main() -> Result<(), Failure> {
         mariadb.pid().ok_or("no MariaDB")?,
     );
     let limits = WorkerLimits {
-        drains_at_once: usize::try_from(drains)?,
+        drains_at_once: drains,
         ..WorkerLimits::default()
     };
     let start = || {
@@ -252,7 +163,7 @@ async fn main() -> Result<(), Failure> {
     println!("idle, {partitions} partitions: {}", idle.end()?);
     worker.stop().await;
 
-    writers.write(usize::try_from(events)?).await?;
+    writers.write(events).await?;
     let waiting = backlog::measure(&redis, &journals, None).await?.events;
     let (busy, began) = (Cpu::begin(pids.0, pids.1)?, Instant::now());
     let worker = start()?;

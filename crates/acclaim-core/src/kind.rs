@@ -8,6 +8,7 @@ use smallvec::SmallVec;
 
 use crate::edge::EdgeKey;
 use crate::id::Id;
+use crate::port::Ack;
 use crate::target::{Target, TargetType};
 
 /// The most kinds one server has.
@@ -30,6 +31,9 @@ pub struct Kind {
     pub allow_self: bool,
     /// Names of the kinds that a set of this one unsets on the same target. Holds both ways.
     pub excludes: Vec<CompactString>,
+    /// The weakest acknowledgement that its writes get; a request may ask for a stronger one.
+    /// [`Ack::Default`] leaves it to the engine.
+    pub ack: Ack,
 }
 
 impl Kind {
@@ -41,6 +45,7 @@ impl Kind {
             target_types: None,
             allow_self: true,
             excludes: Vec::new(),
+            ack: Ack::Default,
         }
     }
 
@@ -187,6 +192,14 @@ impl Kinds {
         &self.exclusions[usize::from(id.0)]
     }
 
+    /// The acknowledgement of a write to edges of these kinds that asks for `asked`: the strongest
+    /// of what is asked for and what the kinds are configured to have.
+    #[must_use]
+    pub fn ack(&self, asked: Ack, kinds: impl IntoIterator<Item = KindId>) -> Ack {
+        let of_kinds = kinds.into_iter().map(|kind| self.get(kind).ack);
+        of_kinds.fold(asked, Ack::max)
+    }
+
     /// All kinds with their places.
     pub fn iter(&self) -> impl Iterator<Item = (KindId, &Kind)> {
         self.kinds
@@ -283,6 +296,29 @@ mod tests {
             excludes: vec![excluded.into()],
             ..Kind::open(name)
         }
+    }
+
+    #[test]
+    fn the_strongest_acknowledgement_counts() {
+        let kind = |name: &str, ack| Kind {
+            ack,
+            ..Kind::open(name)
+        };
+        let configured = [kind("claps", Ack::Ledger), kind("waves", Ack::Replica)];
+        let kinds = Kinds::new(configured).unwrap();
+        let of = |asked, names: &[&str]| {
+            let ids = names.iter().map(|name| kinds.find(name).unwrap());
+            kinds.ack(asked, ids)
+        };
+        assert_eq!(of(Ack::Default, &["likes"]), Ack::Default);
+        assert_eq!(of(Ack::Ledger, &["likes"]), Ack::Ledger);
+        assert_eq!(of(Ack::Redis, &["likes", "waves"]), Ack::Replica);
+        assert_eq!(of(Ack::Replica, &["waves", "claps", "likes"]), Ack::Ledger);
+        assert_eq!(of(Ack::Redis, &[]), Ack::Redis);
+        for ack in Ack::NAMED {
+            assert_eq!(Ack::of_name(ack.name()), Some(ack));
+        }
+        assert_eq!(Ack::of_name(""), None);
     }
 
     #[test]

@@ -27,6 +27,14 @@ pub struct MariaDbOptions {
 }
 
 impl MariaDbOptions {
+    /// Writes what replicas read, under an id that no other of them has.
+    #[must_use]
+    pub fn replicated(self, server_id: u32) -> Self {
+        self.set("server-id", &server_id.to_string())
+            .set("log-bin", "binlog")
+            .set("binlog-format", "row")
+    }
+
     /// A variable of the server, by the name that its command line has for it.
     pub fn set(mut self, variable: &str, value: &str) -> Self {
         self.settings.push(format!("--{variable}={value}"));
@@ -119,6 +127,43 @@ impl Server<MariaDbProgram> {
     /// If it does not start, with what was tried and its logs.
     pub async fn shared() -> &'static Self {
         SHARED.get_or_init(Self::start).await
+    }
+
+    /// Becomes a replica of `primary`, from the beginning of what that wrote. Both were started
+    /// with [`MariaDbOptions::replicated`] and different ids.
+    ///
+    /// # Panics
+    /// If it does not.
+    pub async fn follow(&self, primary: &Self) {
+        self.told(format!(
+            "CHANGE MASTER TO MASTER_HOST = '127.0.0.1', MASTER_PORT = {}, MASTER_USER = 'root', \
+             MASTER_CONNECT_RETRY = 1, MASTER_USE_GTID = slave_pos",
+            primary.place.port()
+        ))
+        .await;
+        self.told("START SLAVE".to_owned()).await;
+    }
+
+    /// Applies no more of what the primary sends.
+    ///
+    /// # Panics
+    /// If it cannot be told so.
+    pub async fn hold_back(&self) {
+        self.told("STOP SLAVE SQL_THREAD".to_owned()).await;
+    }
+
+    /// Applies again what the primary sends.
+    ///
+    /// # Panics
+    /// If it cannot be told so.
+    pub async fn catch_up(&self) {
+        self.told("START SLAVE SQL_THREAD".to_owned()).await;
+    }
+
+    async fn told(&self, statement: String) {
+        if let Err(error) = sql::execute(self.place.port(), &statement).await {
+            panic!("{} {statement}: {error}\n{}", self.address(), self.logs());
+        }
     }
 
     /// A fresh database.

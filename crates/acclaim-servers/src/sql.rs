@@ -48,6 +48,16 @@ pub(crate) async fn try_connect(port: u16) -> sqlx::Result<MySqlConnection> {
     options.connect().await
 }
 
+/// Runs a statement.
+pub(crate) async fn execute(port: u16, statement: &str) -> sqlx::Result<()> {
+    let mut connection = try_connect(port).await?;
+    // In plain text: not every statement can be prepared.
+    sqlx::raw_sql(sqlx::AssertSqlSafe(statement))
+        .execute(&mut connection)
+        .await?;
+    connection.close().await
+}
+
 /// One attempt to be answered.
 pub(crate) async fn ask(port: u16) -> Result<(), String> {
     let asking = async {

@@ -28,6 +28,25 @@ fn bench(url: &str, more: &[&str]) -> (i32, serde_json::Value) {
 }
 
 #[test]
+fn writes_ask_for_an_acknowledgement() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(&dir.path().join("data"), &[]);
+    let (code, report) = bench(&server.url, &["--scenario", "batch", "--ack", "ledger"]);
+    assert_eq!(
+        (code, &report["errors"]),
+        (0, &serde_json::json!({})),
+        "{report}"
+    );
+    let refused = run(&["bench", &server.url, "--ack", "sure"]);
+    assert_eq!(refused.code, 2, "{}", refused.err);
+    assert!(
+        refused.err.contains("none of redis, replica, ledger"),
+        "{}",
+        refused.err
+    );
+}
+
+#[test]
 fn every_scenario_runs_and_writes_are_read_back() {
     let dir = tempfile::tempdir().unwrap();
     let server = Server::start(&dir.path().join("data"), &[]);

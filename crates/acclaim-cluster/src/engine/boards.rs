@@ -15,8 +15,8 @@ use tokio::time::Instant;
 
 use super::errors::read_error;
 use super::shared::Shared;
-use crate::ledger::TypeNo;
 use crate::ledger::read::boards::MAX_RECENT_TARGETS;
+use crate::ledger::{Ledger, TypeNo};
 
 const MINUTES_A_DAY: u32 = 24 * 60;
 /// Rankings that a node remembers.
@@ -58,17 +58,14 @@ impl Shared {
 
     async fn rank(&self, asked: Asked) -> Result<Vec<Ranked>, ReadError> {
         let began = Instant::now();
-        let all = self.all_partitions();
-        self.ledger_has(all).await.map_err(read_error)?;
+        let ledger = self.ledger_with_all().await?;
         let (kind, type_no, window) = asked;
         let ranked = if window == Window::All {
             let kind = self.names.kind_no(kind);
-            let found = self
-                .ledger
-                .highest_counts(kind, type_no, MAX_RANKING_ENTRIES);
+            let found = ledger.highest_counts(kind, type_no, MAX_RANKING_ENTRIES);
             found.await.map_err(read_error)?
         } else {
-            self.rank_recent(kind, type_no, window).await?
+            self.rank_recent(&ledger, kind, type_no, window).await?
         };
         if self.limits.ranking_cache_millis > 0 {
             let mut boards = self.boards.0.lock();
@@ -80,8 +77,17 @@ impl Shared {
         Ok(ranked)
     }
 
+    /// Waits until the ledger has everything that was written before. Answers where to read it.
+    async fn ledger_with_all(&self) -> Result<Ledger, ReadError> {
+        let all: Vec<u16> = self.all_partitions().collect();
+        let waited = self.ledger_has(all.iter().copied()).await;
+        waited.map_err(read_error)?;
+        self.ledger_of(&all).await
+    }
+
     async fn rank_recent(
         &self,
+        ledger: &Ledger,
         kind: KindId,
         type_no: TypeNo,
         window: Window,
@@ -93,9 +99,7 @@ impl Shared {
         let mut after: Option<(u32, Id)> = None;
         loop {
             let from = after.as_ref().map(|(day, id)| (*day, id));
-            let page =
-                self.ledger
-                    .recent_targets(kind, type_no, first_day, from, MAX_RECENT_TARGETS);
+            let page = ledger.recent_targets(kind, type_no, first_day, from, MAX_RECENT_TARGETS);
             let page = page.await.map_err(read_error)?;
             let is_last = page.len() < MAX_RECENT_TARGETS;
             after = page
@@ -134,10 +138,9 @@ impl Shared {
                 None => return Ok(empty_days(now.day(), days)),
             },
         };
-        let all = self.all_partitions();
-        self.ledger_has(all).await.map_err(read_error)?;
+        let ledger = self.ledger_with_all().await?;
         let kind = self.names.kind_no(kind);
-        let found = self.ledger.daily_numbers(kind, type_no, days, now);
+        let found = ledger.daily_numbers(kind, type_no, days, now);
         found.await.map_err(read_error)
     }
 }

@@ -13,6 +13,8 @@ pub struct ClusterConfig {
     pub redis_url: String,
     /// Where the ledger is: `mysql://…`.
     pub ledger_url: String,
+    /// Where replicas of the ledger are, of the same form; none by default.
+    pub ledger_replicas: Vec<String>,
     /// The name of this node, other than that of every other node.
     pub node: String,
     /// Partitions of a store that is made now; that of one there is must be the same.
@@ -34,6 +36,7 @@ impl ClusterConfig {
         Self {
             redis_url: redis_url.to_owned(),
             ledger_url: ledger_url.to_owned(),
+            ledger_replicas: Vec::new(),
             node: node.to_owned(),
             partitions: crate::ledger::store::DEFAULT_PARTITIONS,
             redis: RedisLimits::default(),

@@ -91,11 +91,14 @@ impl Shared {
     pub fn health(&self) -> Health {
         let redis = self.pulse.redis.lock().dependency("redis");
         let ledger = self.pulse.ledger.lock().dependency("ledger");
+        let ready = redis.up && !self.is_stopping();
+        let mut dependencies = vec![redis, ledger];
+        dependencies.extend(self.replica_dependencies());
         Health {
             // Without the ledger what is in Redis goes on.
-            ready: redis.up && !self.is_stopping(),
+            ready,
             guarantee: self.pulse.guarantee.clone(),
-            dependencies: vec![redis, ledger],
+            dependencies,
             backlog_events: self.pulse.backlog_events(),
             backlog_millis: self.pulse.backlog_millis.load(Ordering::Relaxed),
         }

@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use super::errors::read_error;
 use super::names::target_ref;
 use super::shared::Shared;
+use crate::ledger::Ledger;
 use crate::redis::keys::TargetName;
 use crate::redis::list::{MAX_LIST_ENTRIES, Newest};
 
@@ -48,7 +49,8 @@ impl Shared {
                 if self.wait_for(&name, count).await? {
                     self.gather(&name, count, start).await?;
                 }
-                let found = self.ledger.users_of(&target_ref(&name), start, size).await;
+                let ledger = self.ledger_of_list(&name, count).await;
+                let found = ledger.users_of(&target_ref(&name), start, size).await;
                 Ok(Listing {
                     page: found.map_err(read_error)?.page,
                     total: count.count,
@@ -102,7 +104,8 @@ impl Shared {
         };
         let more = skip + size + 1 - page.len();
         let start = position.map_or_else(Start::top, Start::After);
-        let rest = self.ledger.users_of(&target_ref(name), &start, more).await;
+        let ledger = self.ledger_of_list(name, count).await;
+        let rest = ledger.users_of(&target_ref(name), &start, more).await;
         let mut rest = rest.map_err(read_error)?.page.entries;
         if !is_whole {
             rest = self.standing(name, rest).await?;
@@ -156,6 +159,12 @@ impl Shared {
             (status.edge.active && status.edge.rev == entry.at).then_some(entry)
         };
         Ok(pairs.filter_map(stands).collect())
+    }
+
+    /// Where to read the list of a target that has changed last at its count's place.
+    async fn ledger_of_list(&self, name: &TargetName, count: Count) -> Ledger {
+        let number = name.partition(self.store.partitions);
+        self.ledger_at(number, count.rev).await
     }
 
     /// Waits until the ledger has the target's last transition. Answers whether it has.

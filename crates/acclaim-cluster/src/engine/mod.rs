@@ -3,7 +3,8 @@
 //! - [`config`]: every limit;
 //! - `names`: between the words of the port and the ledger's numbers;
 //! - `gather`: what waits for a server goes together;
-//! - `lane`, `writes`: ops into calls;
+//! - `lane`, `writes`: ops into calls; `acks`: how safe an answer is;
+//! - `replicas`: what is read from replicas of the ledger;
 //! - `cold`: what must be loaded, once however many wait;
 //! - `barrier`: waiting until the ledger has what a read must see;
 //! - `look`, `statuses`, `lists`, `people`, `boards`: reads;
@@ -21,6 +22,7 @@
 //!
 //! It knows no SQL and no command of Redis. Events come into the ledger by [`crate`]'s worker.
 
+mod acks;
 mod admin;
 mod barrier;
 mod boards;
@@ -39,6 +41,7 @@ mod look;
 mod names;
 mod people;
 mod port;
+mod replicas;
 mod seats;
 mod shared;
 mod spool;
@@ -54,6 +57,7 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
+pub use acks::ImpossibleAck;
 pub use config::{ClusterConfig, ClusterLimits};
 use shared::{NotesLedger, OwnWorker, Shared};
 
@@ -78,6 +82,9 @@ pub enum OpenError {
     /// Redis is set to something that would lose writes.
     #[error(transparent)]
     Unsafe(#[from] UnsafeSettings),
+    /// A kind's acknowledgement cannot be given.
+    #[error(transparent)]
+    Ack(#[from] ImpossibleAck),
     /// The worker of this process.
     #[error(transparent)]
     Worker(#[from] StartError),
@@ -98,7 +105,7 @@ impl OpenError {
                     | RedisError::Lost { .. }
             ),
             Self::Ledger(error) => matches!(error, LedgerError::Unavailable { .. }),
-            Self::Unsafe(_) | Self::Worker(_) | Self::Dictionary(_) => false,
+            Self::Unsafe(_) | Self::Ack(_) | Self::Worker(_) | Self::Dictionary(_) => false,
         }
     }
 }
@@ -123,7 +130,11 @@ impl Cluster {
         kinds: Kinds,
         clock: Option<Arc<dyn Clock>>,
     ) -> Result<Self, OpenError> {
-        let ledger = Ledger::new(&config.ledger_url, config.ledger.clone())?;
+        let ledger = Ledger::with_replicas(
+            &config.ledger_url,
+            &config.ledger_replicas,
+            config.ledger.clone(),
+        )?;
         ledger.migrate().await?;
         let spec = StoreSpec {
             partitions: config.partitions,
@@ -133,7 +144,7 @@ impl Cluster {
         let book = Arc::new(seats::LedgerSeats(ledger.clone()));
         let redis = Redis::open_seated(&config.redis_url, config.redis, book).await?;
         let redis = Arc::new(redis);
-        let guarantee = guarantee_of(&redis).await?;
+        let guarantee = guarantee_of(&redis, &kinds).await?;
         seats::ask_for_all(&redis, store.epoch, store.partitions).await?;
         let worker = config.worker.map(|limits| {
             let (redis, ledger) = (Arc::clone(&redis), ledger.clone());
@@ -179,6 +190,7 @@ impl Cluster {
         shared.look_at_servers().await;
         let mut tasks = JoinSet::new();
         tasks.spawn(Arc::clone(&shared).watch_health());
+        tasks.spawn(Arc::clone(&shared).watch_replicas());
         tasks.spawn(Arc::clone(&shared).run_jobs());
         tasks.spawn(Arc::clone(&shared).sweep_texts());
         Ok(Self {
@@ -241,10 +253,14 @@ impl Drop for Cluster {
 }
 
 /// What Redis is set to keep, in words; refused where it would lose what is acknowledged.
-async fn guarantee_of(redis: &Redis) -> Result<String, OpenError> {
+async fn guarantee_of(redis: &Redis, kinds: &Kinds) -> Result<String, OpenError> {
     let servers = redis.settings().await?;
     for (server, settings) in &servers {
         settings.check(server)?;
+    }
+    acks::check(kinds, &servers, redis.is_single())?;
+    for weakness in acks::weaknesses(kinds, &servers) {
+        tracing::warn!("{weakness}");
     }
     Ok(durability::guarantee(&servers))
 }

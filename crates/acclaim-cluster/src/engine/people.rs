@@ -13,11 +13,17 @@ use acclaim_core::{
 
 use super::errors::read_error;
 use super::shared::Shared;
+use crate::ledger::Ledger;
 
 impl Shared {
     /// Waits until the ledger has what these users wrote lately, and what was done to them where
-    /// that is wanted too.
-    async fn caught_up(&self, users: &[&Id], received_by: Option<&Id>) -> Result<(), ReadError> {
+    /// that is wanted too. Answers where to read it: where all is that the ledger has by now, since
+    /// nobody keeps what users wrote once the ledger has it.
+    async fn caught_up(
+        &self,
+        users: &[&Id],
+        received_by: Option<&Id>,
+    ) -> Result<Ledger, ReadError> {
         let all: Vec<_> = self.all_partitions().map(|n| self.partition(n)).collect();
         let pending = self.redis.pending_of(&all, users).await;
         let pending = pending.map_err(read_error)?.into_iter();
@@ -29,7 +35,8 @@ impl Shared {
         let longest = self.limits.read_wait_max();
         let waited = self.ledger_has_places(owed, longest).await;
         waited.map_err(read_error)?;
-        Ok(())
+        let all: Vec<u16> = self.all_partitions().collect();
+        self.ledger_of(&all).await
     }
 
     /// See [`acclaim_core::port::Reads::targets`].
@@ -40,19 +47,17 @@ impl Shared {
         start: &Start<Target>,
         size: usize,
     ) -> Result<Listing<Target>, ReadError> {
-        self.caught_up(&[&user.user], None).await?;
+        let ledger = self.caught_up(&[&user.user], None).await?;
         let kind = self.names.kind_no(user.kind);
-        let found = self
-            .ledger
-            .targets_of(kind, &user.user, target_type, start, size);
+        let found = ledger.targets_of(kind, &user.user, target_type, start, size);
         found.await.map_err(read_error)
     }
 
     /// See [`acclaim_core::port::Reads::numbers`].
     pub async fn numbers(&self, user: &UserKey) -> Result<UserNumbers, ReadError> {
-        self.caught_up(&[&user.user], Some(&user.user)).await?;
+        let ledger = self.caught_up(&[&user.user], Some(&user.user)).await?;
         let kind = self.names.kind_no(user.kind);
-        let found = self.ledger.user_numbers(kind, &user.user).await;
+        let found = ledger.user_numbers(kind, &user.user).await;
         let mut numbers = found.map_err(read_error)?;
         if !self.kinds.get(user.kind).is_between_users() {
             numbers.mutual = 0;
@@ -67,7 +72,7 @@ impl Shared {
         start: &Start<Id>,
         size: usize,
     ) -> Result<Page<Id>, ReadError> {
-        self.caught_up(&[&user.user], Some(&user.user)).await?;
+        let ledger = self.caught_up(&[&user.user], Some(&user.user)).await?;
         let kind = self.names.kind_no(user.kind);
         let start = match start {
             Start::Offset(skip) => Start::Offset(*skip),
@@ -76,7 +81,7 @@ impl Shared {
                 key: Target::user(position.key.clone()),
             }),
         };
-        let found = self.ledger.mutual_of(kind, &user.user, &start, size).await;
+        let found = ledger.mutual_of(kind, &user.user, &start, size).await;
         let Page { entries, next } = found.map_err(read_error)?;
         let entry = |entry: Entry<Target>| Entry {
             key: entry.key.id,
@@ -100,9 +105,9 @@ impl Shared {
         start: &Start<Target>,
         size: usize,
     ) -> Result<Page<Target>, ReadError> {
-        self.caught_up(&[&user.user, other], None).await?;
+        let ledger = self.caught_up(&[&user.user, other], None).await?;
         let kind = self.names.kind_no(user.kind);
-        let found = self.ledger.common_of(kind, &user.user, other, start, size);
+        let found = ledger.common_of(kind, &user.user, other, start, size);
         found.await.map_err(read_error)
     }
 

@@ -8,6 +8,7 @@ use acclaim_core::{Op, WriteError};
 use futures::future::join_all;
 use tokio::time::Instant;
 
+use super::acks;
 use super::errors::{unavailable, unknown};
 use super::lane::{Answer, Piece, PieceFailure, Sent, Terms};
 use super::shared::Shared;
@@ -46,7 +47,9 @@ impl Shared {
         if self.is_stopping() {
             return Err(WriteError::Stopping);
         }
-        refuse_ack(write.ack)?;
+        let of_kinds = write.ops.iter().map(|op| op.edge.kind);
+        let ack = self.kinds.ack(write.ack, of_kinds);
+        acks::refuse(ack)?;
         self.refuse_backlog()?;
         let limit = self.limits.queue_max_ops;
         let room = self.lanes.room(write.ops.len());
@@ -65,13 +68,13 @@ impl Shared {
         let touched: Vec<u16> = parts.keys().copied().collect();
         let terms = Terms {
             repeatable: write.idempotency.is_some(),
-            replicated: write.ack == Ack::Replica,
+            replicated: ack == Ack::Replica,
             deadline,
         };
         let turns = self.turns(&touched);
         let answers = self.decide_parts(write.ops.len(), parts, terms).await?;
         self.look_at_end(&write.ops, &answers, &partitions).await;
-        if write.ack == Ack::Ledger {
+        if ack == Ack::Ledger {
             self.wait_for_ledger(&touched, deadline).await?;
             if self.turns(&touched) != turns {
                 let reason = "Redis came back or another took its place meanwhile";
@@ -242,16 +245,6 @@ impl Shared {
             return Ok(());
         }
         Err(unknown(&"Redis was emptied before the ledger had it"))
-    }
-}
-
-fn refuse_ack(ack: Ack) -> Result<(), WriteError> {
-    match ack {
-        Ack::Default | Ack::Redis | Ack::Replica | Ack::Ledger => Ok(()),
-        Ack::Bus => Err(WriteError::AckNotPossible {
-            asked: "bus",
-            reason: "no bus is configured; ask for redis, replica or ledger",
-        }),
     }
 }
 

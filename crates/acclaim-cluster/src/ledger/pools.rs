@@ -14,7 +14,7 @@ use sqlx::{Executor, MySqlPool};
 
 use super::dictionary::Dictionary;
 use super::error::{Failure, LedgerError};
-use super::replicas::{MAX_REPLICAS, Replicas};
+use super::replicas::{MAX_REPLICAS, ReadsFrom, Replicas};
 use super::retry::{self, Counters};
 use super::session::{Session, Sql};
 
@@ -68,8 +68,8 @@ impl Default for Bounds {
 #[derive(Clone, Debug)]
 pub struct Ledger {
     pub(super) shared: Arc<Shared>,
-    /// Whether what may be a moment late is read from replicas.
-    pub(super) may_lag: bool,
+    /// Where it reads what need not be of this moment.
+    pub(super) reads_from: ReadsFrom,
 }
 
 #[derive(Debug)]
@@ -173,7 +173,7 @@ impl Ledger {
         };
         Ok(Self {
             shared: Arc::new(shared),
-            may_lag: false,
+            reads_from: ReadsFrom::Primary,
         })
     }
 
@@ -222,7 +222,7 @@ impl Ledger {
         sql: impl Fn() -> Sql,
     ) -> Result<Vec<sqlx::mysql::MySqlRow>, LedgerError> {
         let sql = &sql;
-        if self.may_lag
+        if self.reads_from != ReadsFrom::Primary
             && let Some(rows) = self.replica_rows(sql()).await
         {
             return Ok(rows);

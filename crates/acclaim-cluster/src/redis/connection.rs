@@ -476,6 +476,12 @@ impl Redis {
         Some(node.number())
     }
 
+    /// Whether it is one server alone, whose replicas, if any, do not take over by themselves.
+    #[must_use]
+    pub fn is_single(&self) -> bool {
+        !self.topology.can_change()
+    }
+
     /// Masters to which a connection stands that is not known to have ended.
     #[must_use]
     pub fn connected_masters(&self) -> usize {

@@ -9,5 +9,6 @@ mod faults;
 mod harness;
 mod imports;
 mod nodes;
+mod replicas;
 mod servers;
 mod suites;

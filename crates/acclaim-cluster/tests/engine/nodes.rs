@@ -4,9 +4,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use acclaim_cluster::engine::{Cluster, ClusterConfig};
+use acclaim_cluster::engine::{Cluster, ClusterConfig, OpenError};
 use acclaim_core::port::{Ack, Clock, Reads, Write, Writes};
-use acclaim_core::{Engine, Op, Start, WriteError};
+use acclaim_core::{Engine, Kind, Kinds, Op, Start, WriteError};
 use acclaim_servers::{Redis, until};
 use acclaim_testkit::ManualClock;
 use acclaim_testkit::conformance::{
@@ -23,12 +23,17 @@ async fn one_node() -> (Clustered, Arc<ManualClock>) {
 
 /// Another node of the same store, without a worker.
 pub async fn another(of: &Clustered, change: impl FnOnce(&mut ClusterConfig)) -> Cluster {
-    let mut config = of.config().clone();
-    config.node = "another".to_owned();
-    config.worker = None;
+    let mut config = node_config(of);
     change(&mut config);
     let clock = ManualClock::at(START) as Arc<dyn Clock>;
     Cluster::open(config, kinds(), Some(clock)).await.unwrap()
+}
+
+fn node_config(of: &Clustered) -> ClusterConfig {
+    let mut config = of.config().clone();
+    config.node = "another".to_owned();
+    config.worker = None;
+    config
 }
 
 fn likes(user: &str, posts: std::ops::Range<u32>) -> Vec<Op> {
@@ -115,6 +120,48 @@ async fn acknowledgements_are_given_or_refused() {
         matches!(replica, Err(WriteError::Unknown { .. })),
         "{replica:?}"
     );
+}
+
+/// The kinds of the suites, where `likes` has an acknowledgement.
+fn likes_acknowledged_by(ack: Ack) -> Kinds {
+    let all = kinds();
+    let configured = all.iter().map(|(id, kind)| Kind {
+        ack: if id == LIKES { ack } else { kind.ack },
+        ..kind.clone()
+    });
+    Kinds::new(configured.collect::<Vec<_>>()).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_kind_has_an_acknowledgement_of_its_own() {
+    let (node, _) = one_node().await;
+    let write = |posts, ack| Write {
+        ack,
+        ..Write::plain(likes("1", posts))
+    };
+    let open = |ack| Cluster::open(node_config(&node), likes_acknowledged_by(ack), None);
+    let strict = open(Ack::Ledger).await.unwrap();
+    for (post, asked) in [(0, Ack::Default), (1, Ack::Redis)] {
+        strict.apply(write(post..post + 1, asked)).await.unwrap();
+        let partitions = strict.ledger().partitions().await.unwrap();
+        let applied = partitions.iter().map(|one| one.applied).max().unwrap();
+        let rev = strict.statuses(vec![edge(LIKES, "1", &format!("POST:{post}"))]);
+        let rev = rev.await.unwrap()[0].edge.rev;
+        assert!(applied >= rev, "{asked:?}: {applied:?} is before {rev:?}");
+    }
+    for (ack, word) in [(Ack::Bus, "no bus"), (Ack::Replica, "has no replica")] {
+        match open(ack).await {
+            Err(OpenError::Ack(refused)) => {
+                let text = refused.to_string();
+                assert!(
+                    text.contains("kinds.likes.ack") && text.contains(word),
+                    "{text}"
+                );
+            }
+            Err(error) => panic!("{ack:?}: {error}"),
+            Ok(_) => panic!("{ack:?} is not possible here"),
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -17,6 +17,7 @@ mod journals;
 mod lease;
 mod migrate;
 mod reads;
+mod recount;
 mod replicas;
 mod sql;
 mod stage;

@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 use crate::edge::{Op, Transition};
 use crate::error::WriteError;
 
-/// The stronger acknowledgement that a request may ask for.
+/// How safe a write is when it is answered, the weakest first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Ack {
     /// What the engine is configured to give.
@@ -32,6 +32,29 @@ pub struct Idempotency {
     pub key: Fingerprint,
     /// Of the request: method, path, query and body.
     pub request: Fingerprint,
+}
+
+impl Ack {
+    /// Those that have a name.
+    pub const NAMED: [Self; 4] = [Self::Redis, Self::Replica, Self::Bus, Self::Ledger];
+
+    /// Its name in the API and the configuration; empty for [`Ack::Default`].
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Default => "",
+            Self::Redis => "redis",
+            Self::Replica => "replica",
+            Self::Bus => "bus",
+            Self::Ledger => "ledger",
+        }
+    }
+
+    /// The one of this name.
+    #[must_use]
+    pub fn of_name(name: &str) -> Option<Self> {
+        Self::NAMED.into_iter().find(|ack| ack.name() == name)
+    }
 }
 
 impl Idempotency {

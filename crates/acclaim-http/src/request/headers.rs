@@ -78,16 +78,13 @@ fn acknowledgement(headers: &HeaderMap) -> Result<Ack, Problem> {
     let Some(value) = once(headers, &ACKNOWLEDGE, "Acclaim-Ack")? else {
         return Ok(Ack::Default);
     };
-    match value.as_bytes() {
-        b"redis" => Ok(Ack::Redis),
-        b"replica" => Ok(Ack::Replica),
-        b"bus" => Ok(Ack::Bus),
-        b"ledger" => Ok(Ack::Ledger),
-        _ => Err(Problem::field(
+    let ack = value.to_str().ok().and_then(Ack::of_name);
+    ack.ok_or_else(|| {
+        Problem::field(
             "Acclaim-Ack",
             format!("{value:?} is not an acknowledgement; use redis, replica, bus or ledger"),
-        )),
-    }
+        )
+    })
 }
 
 /// The only value of a header; two of them are a mistake that must not be guessed about.

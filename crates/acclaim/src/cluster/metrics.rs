@@ -1,12 +1,15 @@
-//! What `/metrics` says of the cluster engine: the numbers that its worker keeps.
+//! What `/metrics` says of the cluster engine: the numbers that its worker keeps, and how the
+//! ledger's replicas stand.
 
 use std::fmt;
 use std::sync::Arc;
 
 use acclaim_cluster::engine::Cluster;
+use acclaim_cluster::ledger::replicas::ReplicaHealth;
 use acclaim_cluster::worker::WorkerNumbers;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
@@ -91,9 +94,77 @@ const GAUGES: [Number; 5] = [
     ),
 ];
 
-/// Registers the numbers of a cluster's worker, if it has one here.
+/// A number of a replica: its name, its meaning, where it stands.
+type OfReplica = (&'static str, &'static str, fn(&ReplicaHealth) -> u64);
+
+const REPLICA_COUNTERS: [OfReplica; 3] = [
+    ("reads", "Statements that the replica answered", |r| r.reads),
+    (
+        "failures",
+        "Statements that the replica did not answer; the primary did",
+        |r| r.failures,
+    ),
+    (
+        "behind",
+        "Reads that went to the primary because the replica did not have what they must see",
+        |r| r.behind,
+    ),
+];
+
+/// Registers the numbers of a cluster's worker, if it has one here, and of the ledger's replicas.
 pub fn register(registry: &mut Registry, cluster: &Arc<Cluster>) {
     registry.register_collector(Box::new(WorkerMetrics(Arc::clone(cluster))));
+    if cluster.ledger().has_replicas() {
+        registry.register_collector(Box::new(ReplicaMetrics(Arc::clone(cluster))));
+    }
+}
+
+struct ReplicaMetrics(Arc<Cluster>);
+
+impl fmt::Debug for ReplicaMetrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ReplicaMetrics")
+    }
+}
+
+impl Collector for ReplicaMetrics {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let replicas = self.0.ledger().replica_health();
+        for (name, help, value) in REPLICA_COUNTERS {
+            let name = format!("acclaim_ledger_replica_{name}");
+            let mut family = encoder.encode_descriptor(&name, help, None, MetricType::Counter)?;
+            for replica in &replicas {
+                let labels = [("replica", replica.address.as_str())];
+                let counter = ConstCounter::new(value(replica));
+                counter.encode(family.encode_family(&labels)?)?;
+            }
+        }
+        let mut family = encoder.encode_descriptor(
+            "acclaim_ledger_replica_lag_seconds",
+            "How late the replica was when that was measured last; absent where it did not answer",
+            None,
+            MetricType::Gauge,
+        )?;
+        for replica in &replicas {
+            let labels = [("replica", replica.address.as_str())];
+            if let Some(lag) = replica.lag {
+                let gauge = ConstGauge::new(lag.as_secs_f64());
+                gauge.encode(family.encode_family(&labels)?)?;
+            }
+        }
+        let mut family = encoder.encode_descriptor(
+            "acclaim_ledger_replica_fit",
+            "Whether the replica is read from",
+            None,
+            MetricType::Gauge,
+        )?;
+        for replica in &replicas {
+            let labels = [("replica", replica.address.as_str())];
+            let gauge = ConstGauge::new(u64::from(replica.is_fit));
+            gauge.encode(family.encode_family(&labels)?)?;
+        }
+        Ok(())
+    }
 }
 
 struct WorkerMetrics(Arc<Cluster>);

@@ -117,6 +117,7 @@ fn settings(config: &Config, worker: Worker) -> anyhow::Result<ClusterConfig> {
     Ok(ClusterConfig {
         redis_url: section.redis.clone(),
         ledger_url: section.ledger.clone(),
+        ledger_replicas: section.replicas.clone(),
         node: node(&section.node)?,
         partitions: section.partitions,
         redis: section.redis_limits,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use acclaim_core::port::Ack;
 use acclaim_core::{Kind, TargetType};
 
 /// A key of a kind.
@@ -10,10 +11,16 @@ pub(super) enum KindKey {
     TargetTypes,
     AllowSelf,
     Excludes,
+    Ack,
 }
 
 impl KindKey {
-    pub(super) const ALL: [Self; 3] = [Self::TargetTypes, Self::AllowSelf, Self::Excludes];
+    pub(super) const ALL: [Self; 4] = [
+        Self::TargetTypes,
+        Self::AllowSelf,
+        Self::Excludes,
+        Self::Ack,
+    ];
 
     pub(super) fn find(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|key| key.name() == name)
@@ -24,6 +31,7 @@ impl KindKey {
             Self::TargetTypes => "target_types",
             Self::AllowSelf => "allow_self",
             Self::Excludes => "excludes",
+            Self::Ack => "ack",
         }
     }
 
@@ -37,6 +45,7 @@ impl KindKey {
             Self::Excludes => {
                 "a list of names of kinds, such as [\"likes\"] (in the environment: likes,claps)"
             }
+            Self::Ack => "one of redis, replica, ledger, bus, or an empty text",
         }
     }
 
@@ -47,6 +56,12 @@ impl KindKey {
             Self::Excludes => {
                 "Kinds that a set of this one unsets on the same target, in the same transition. \
                  Holds both ways."
+            }
+            Self::Ack => {
+                "Of the cluster engine: how safe its writes are when they are answered, \
+                 `redis` (what an empty text means), `replica` or `ledger`. A request may ask for \
+                 more by `Acclaim-Ack`, not for less. What the servers cannot give is refused at \
+                 start."
             }
         }
     }
@@ -77,8 +92,19 @@ impl Loading {
                 let items: Option<Vec<&str>> = items.iter().map(toml::Value::as_str).collect();
                 items.is_some_and(|items| self.set_list(kind, key, &items))
             }
+            (KindKey::Ack, toml::Value::String(name)) => self.set_ack(kind, name),
             _ => false,
         }
+    }
+
+    fn set_ack(&mut self, kind: &str, name: &str) -> bool {
+        let ack = match name {
+            "" => Some(Ack::Default),
+            name => Ack::of_name(name),
+        };
+        let kind = self.name(kind);
+        kind.ack = ack.unwrap_or_default();
+        ack.is_some()
     }
 
     /// Sets a key from the environment, where lists are joined by commas.
@@ -86,6 +112,9 @@ impl Loading {
         if key == KindKey::AllowSelf {
             let on = value.parse();
             return on.is_ok_and(|on| self.set_toml(kind, key, &toml::Value::Boolean(on)));
+        }
+        if key == KindKey::Ack {
+            return self.set_ack(kind, value);
         }
         let items = value.split(',').map(str::trim);
         let items: Vec<&str> = items.filter(|item| !item.is_empty()).collect();
@@ -121,6 +150,7 @@ pub(super) fn listing(kinds: &[Kind]) -> Vec<(String, String)> {
                     list(types.map(TargetType::as_str))
                 }
                 KindKey::Excludes => list(kind.excludes.iter().map(|name| name.as_str())),
+                KindKey::Ack => toml::Value::from(kind.ack.name()),
             };
             (
                 format!("kinds.{}.{}", kind.name, key.name()),

@@ -1,6 +1,7 @@
 use std::io::Write as _;
 
 use acclaim_core::TargetType;
+use acclaim_core::port::Ack;
 
 use super::*;
 
@@ -188,6 +189,52 @@ fn kinds_come_from_the_file_and_the_environment() {
         of_file("[kinds.Claps]\n"),
         Err(ConfigError::Kinds(_))
     ));
+}
+
+#[test]
+fn a_kind_has_an_acknowledgement() {
+    let ack_of = |loaded: Loaded| {
+        let kinds = loaded.config.kinds().unwrap();
+        kinds.get(kinds.find("claps").unwrap()).ack
+    };
+    assert_eq!(ack_of(of_file("[kinds.claps]\n").unwrap()), Ack::Default);
+    assert_eq!(
+        ack_of(of_file("[kinds.claps]\nack = \"\"\n").unwrap()),
+        Ack::Default
+    );
+    for ack in Ack::NAMED {
+        let text = format!("[kinds.claps]\nack = {:?}\n", ack.name());
+        assert_eq!(ack_of(of_file(&text).unwrap()), ack);
+        let loaded = of_environment("ACCLAIM_KINDS__CLAPS__ACK", ack.name()).unwrap();
+        assert_eq!(ack_of(loaded), ack);
+    }
+    for bad in ["\"safe\"", "1", "\"Ledger\""] {
+        let refused = of_file(&format!("[kinds.claps]\nack = {bad}\n"));
+        let message = refused.unwrap_err().to_string();
+        assert!(
+            message.contains("kinds.claps.ack") && message.contains("replica"),
+            "{message}"
+        );
+    }
+}
+
+#[test]
+fn replicas_of_the_ledger_are_a_list() {
+    let urls = ["mysql://me:secret@h:1/db", "mysql://me:secret@h:2/db"];
+    let loaded = of_file(&format!("[ledger]\nreplicas = {urls:?}\n")).unwrap();
+    assert_eq!(loaded.config.cluster.replicas, urls);
+    let shown = (find("ledger.replicas").unwrap().get)(&loaded.config).to_string();
+    assert!(
+        shown.contains("me:***@h") && !shown.contains("secret"),
+        "{shown}"
+    );
+    let refused = of_file("[ledger]\nreplicas = 1\n").unwrap_err().to_string();
+    assert!(refused.contains("a list of at most 16 URLs"), "{refused}");
+    let loaded = of_environment("ACCLAIM_LEDGER__REPLICAS", "mysql://a/b,mysql://c/d").unwrap();
+    assert_eq!(
+        loaded.config.cluster.replicas,
+        ["mysql://a/b", "mysql://c/d"]
+    );
 }
 
 #[test]

@@ -121,6 +121,8 @@ pub struct Cluster {
     pub redis: String,
     /// The URL of the ledger; empty where none was given.
     pub ledger: String,
+    /// The URLs of the ledger's replicas.
+    pub replicas: Vec<String>,
     /// The name of this node; empty makes one.
     pub node: String,
     /// Partitions of a new store.
@@ -144,6 +146,7 @@ impl Default for Cluster {
         Self {
             redis: String::new(),
             ledger: String::new(),
+            replicas: Vec::new(),
             node: String::new(),
             partitions: DEFAULT_PARTITIONS,
             worker: true,

@@ -12,6 +12,8 @@ pub enum Value {
     Text(String),
     /// True or false.
     Switch(bool),
+    /// Texts.
+    List(Vec<String>),
 }
 
 /// As TOML.
@@ -21,6 +23,10 @@ impl fmt::Display for Value {
             Self::Integer(number) => write!(f, "{number}"),
             Self::Text(text) => write!(f, "{}", toml::Value::from(text.as_str())),
             Self::Switch(on) => write!(f, "{on}"),
+            Self::List(items) => {
+                let items = items.iter().map(|item| toml::Value::from(item.as_str()));
+                write!(f, "{}", toml::Value::Array(items.collect()))
+            }
         }
     }
 }
@@ -38,6 +44,8 @@ pub enum Allowed {
     Text(&'static str),
     /// True or false.
     Switch,
+    /// Texts of this kind; joined by commas where there are no lists.
+    List(&'static str),
 }
 
 impl fmt::Display for Allowed {
@@ -60,6 +68,7 @@ impl fmt::Display for Allowed {
             Self::Word(words) => write!(f, "one of {}", words.join(", ")),
             Self::Text(what) => f.write_str(what),
             Self::Switch => f.write_str("true or false"),
+            Self::List(what) => write!(f, "a list of {what}"),
         }
     }
 }
@@ -74,6 +83,10 @@ impl Allowed {
             (Self::Bytes(range), toml::Value::String(text)) => in_range(bytes(text)?, range),
             (Self::Word(_) | Self::Text(_), toml::Value::String(text)) => self.read_text(text),
             (Self::Switch, toml::Value::Boolean(on)) => Some(Value::Switch(*on)),
+            (Self::List(_), toml::Value::Array(items)) => {
+                let items = items.iter().map(|item| item.as_str().map(str::to_owned));
+                items.collect::<Option<_>>().map(Value::List)
+            }
             _ => None,
         }
     }
@@ -87,6 +100,11 @@ impl Allowed {
             // Some keys are empty by default; which may be, they say themselves.
             Self::Text(_) => Some(Value::Text(text.to_owned())),
             Self::Switch => text.parse().ok().map(Value::Switch),
+            Self::List(_) => {
+                let items = text.split(',').map(str::trim);
+                let items = items.filter(|item| !item.is_empty()).map(str::to_owned);
+                Some(Value::List(items.collect()))
+            }
         }
     }
 }
@@ -121,6 +139,21 @@ mod tests {
         }
         assert_eq!(port.read_toml(&toml::Value::from("1")), None);
         assert_eq!(port.read_toml(&toml::Value::from(-1)), None);
+    }
+
+    #[test]
+    fn lists_are_joined_by_commas_where_there_are_none() {
+        let urls = Allowed::List("URLs");
+        let both = Value::List(vec!["a".to_owned(), "b".to_owned()]);
+        assert_eq!(urls.read_text("a, b"), Some(both.clone()));
+        assert_eq!(
+            urls.read_toml(&toml::Value::from(vec!["a", "b"])),
+            Some(both.clone())
+        );
+        assert_eq!(both.to_string(), "[\"a\", \"b\"]");
+        assert_eq!(urls.read_text(""), Some(Value::List(Vec::new())));
+        assert_eq!(urls.read_toml(&toml::Value::from(vec![1])), None);
+        assert_eq!(urls.read_toml(&toml::Value::from("a")), None);
     }
 
     #[test]

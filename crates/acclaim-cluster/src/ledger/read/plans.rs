@@ -14,6 +14,7 @@ use super::{EdgeRef, TargetRef, export};
 use crate::ledger::check::walk::{Begin, Last, Side, targets_after, users_after};
 use crate::ledger::codec::IdKey;
 use crate::ledger::event::{TargetRow, UserRow};
+use crate::ledger::recount::piece;
 use crate::ledger::rows::edges_by_key;
 use crate::ledger::session::Sql;
 use crate::ledger::{Bounds, KindNo, Ledger, TypeNo};
@@ -129,6 +130,11 @@ fn statements() -> Vec<(&'static str, &'static str, Sql)> {
             "targets, ties of an earlier type",
             "by_user",
             of_user(tie(Tie::None)),
+        ),
+        (
+            "a piece of a recount",
+            "PRIMARY",
+            piece(&targets[0], 0, 1 << 24),
         ),
         ("a user's row", "PRIMARY", user_row(KIND, &user)),
         ("ranking by count", "by_count", highest(KIND, TYPE, 100)),

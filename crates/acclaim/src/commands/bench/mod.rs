@@ -78,6 +78,9 @@ pub struct BenchArgs {
     /// Threads of the generator
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=256))]
     pub threads: u32,
+    /// The acknowledgement that writes ask for: redis, replica, ledger or bus
+    #[arg(long, value_parser = ack)]
+    pub ack: Option<&'static str>,
     /// The type of the targets
     #[arg(long, default_value = "BENCH", value_parser = target_type)]
     pub target_type: String,
@@ -102,6 +105,12 @@ fn skew(text: &str) -> Result<f64, String> {
 fn target_type(text: &str) -> Result<String, String> {
     let parsed = acclaim_core::TargetType::parse(text).map_err(|e| e.to_string())?;
     Ok(parsed.to_string())
+}
+
+fn ack(text: &str) -> Result<&'static str, String> {
+    let ack = acclaim_core::port::Ack::of_name(text);
+    ack.map(acclaim_core::port::Ack::name)
+        .ok_or_else(|| "is none of redis, replica, ledger and bus".to_owned())
 }
 
 /// Puts load on a server and tells what came of it.

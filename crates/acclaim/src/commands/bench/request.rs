@@ -29,7 +29,7 @@ pub(super) struct Requests {
     zipf: Option<Zipf<f64>>,
     target_type: String,
     prefix: String,
-    /// What follows the path in every head: version, host.
+    /// What follows the path in every head: version, host, the acknowledgement asked for.
     head_end: String,
     /// The body under construction.
     body: Vec<u8>,
@@ -53,7 +53,7 @@ impl Requests {
             zipf: zipf.and_then(Result::ok),
             target_type: args.target_type.clone(),
             prefix: format!("{}/api/v2/likes", endpoint.prefix()),
-            head_end: format!(" HTTP/1.1\r\nhost: {}\r\n", endpoint.authority()),
+            head_end: head_end(args, endpoint),
             body: Vec::new(),
             bytes: Vec::new(),
             edges: Vec::new(),
@@ -189,6 +189,13 @@ impl Requests {
         );
         self.bytes.extend_from_slice(&self.body);
     }
+}
+
+fn head_end(args: &BenchArgs, endpoint: &Endpoint) -> String {
+    let host = endpoint.authority();
+    let ack = args.ack.map(|ack| format!("acclaim-ack: {ack}\r\n"));
+    let ack = ack.unwrap_or_default();
+    format!(" HTTP/1.1\r\nhost: {host}\r\n{ack}")
 }
 
 fn push_target(body: &mut Vec<u8>, target_type: &str, target: u32) {

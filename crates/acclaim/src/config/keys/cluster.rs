@@ -193,6 +193,30 @@ fn redis() -> Vec<Key> {
 
 fn ledger() -> Vec<Key> {
     vec![
+        Key {
+            name: "ledger.replicas",
+            allowed: Allowed::List(
+                "at most 16 URLs such as mysql://user:password@127.0.0.1:3307/acclaim",
+            ),
+            meaning: "Replicas of the ledger, from which lists, users' numbers, rankings and days are read. Shown without their passwords.",
+            get: |config| {
+                let urls = config.cluster.replicas.iter();
+                Value::List(urls.map(|url| without_password(url)).collect())
+            },
+            set: |config, value| match value {
+                // How many there may be, the ledger says: this error would show their passwords.
+                Value::List(urls) => {
+                    config.cluster.replicas = urls;
+                    true
+                }
+                _ => false,
+            },
+        },
+        millis!(
+            "ledger.max_replica_lag_millis" at cluster.ledger_bounds.max_replica_lag,
+            1..=600_000,
+            "A replica that is later than this is not read from; the primary is."
+        ),
         integer!(
             ledger.write_connections at cluster.ledger_bounds.write_connections,
             Integer(1..=1_000),
