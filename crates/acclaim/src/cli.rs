@@ -45,7 +45,9 @@ pub enum Command {
     /// Answers /health, /ready and /metrics only. Any number may run; they share the partitions.
     /// `acclaim serve` does the same in its own process unless `cluster.worker` is false.
     Worker(WorkerArgs),
-    /// Import edges from files, into a server or a data directory
+    /// Import edges from files, into a server, a data directory or a cluster
+    ///
+    /// Without --server and --data: into the cluster of the configuration (`server.engine`).
     ///
     /// NDJSON lines {kind, userId, targetType, targetId, at?}, or CSV with a header that names
     /// these columns in any order; .gz is read as it is. Can be run again: nothing doubles.
@@ -53,6 +55,8 @@ pub enum Command {
     /// not run.
     Import(ImportArgs),
     /// Write all edges of a kind to standard output
+    ///
+    /// Without --server and --data: those of the cluster of the configuration (`server.engine`).
     Export(ExportArgs),
     /// Compare every count and list with the edges, of a data directory or a cluster
     ///
@@ -190,9 +194,9 @@ impl WorkerArgs {
     }
 }
 
-/// A running server or a data directory.
+/// A running server or a data directory; neither is the cluster of the configuration.
 #[derive(Debug, Args)]
-#[group(required = true, multiple = false)]
+#[group(multiple = false)]
 pub struct Place {
     /// A running server, such as http://127.0.0.1:7700
     #[arg(long, value_name = "URL")]
