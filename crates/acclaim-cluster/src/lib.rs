@@ -9,6 +9,7 @@
 #![forbid(unsafe_code)]
 
 pub mod engine;
+pub mod foreign;
 pub mod ledger;
 pub mod redis;
 pub mod worker;

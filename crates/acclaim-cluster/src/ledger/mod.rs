@@ -8,6 +8,8 @@
 //! - [`schema`] and [`migrate`]: the tables and how they come to be;
 //! - [`dictionary`]: the numbers of kinds and target types;
 //! - [`store`]: who the store is, how many partitions it has, its epoch;
+//! - [`moving`]: copying a whole ledger to another one while it is in use, and the change-over;
+//! - [`activity`]: days and rankings of a store that moves in;
 //! - [`lease`]: who may write a partition;
 //! - [`apply`]: a batch of events in one transaction;
 //! - [`bulk`]: many edges at once, past Redis;
@@ -24,6 +26,7 @@
 //! - Statements that hold on all three servers only: `VALUES(col)` in upserts, no `SKIP LOCKED`, no
 //!   `FOR SHARE`, no index that must descend.
 
+pub mod activity;
 pub mod apply;
 pub mod blob;
 pub mod bulk;
@@ -38,6 +41,7 @@ pub mod journals;
 pub mod lease;
 mod members;
 pub mod migrate;
+pub mod moving;
 mod pools;
 pub mod read;
 pub mod recount;

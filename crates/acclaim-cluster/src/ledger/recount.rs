@@ -4,6 +4,7 @@ use acclaim_core::Rev;
 use sqlx::Row;
 use sqlx::mysql::MySqlRow;
 
+use super::apply::lock_partition;
 use super::codec::{place, rev_at};
 use super::dictionary::{KindNo, TypeNo};
 use super::error::{Failure, LedgerError};
@@ -92,9 +93,7 @@ async fn recount(
     target: &TargetRow,
 ) -> Result<Recounted, Failure> {
     session.begin("START TRANSACTION").await?;
-    let mut sql = Sql::new("SELECT applied FROM partitions WHERE n = ? FOR UPDATE");
-    sql.bind(partition);
-    session.all(sql).await?;
+    lock_partition(session, partition).await?.unless_moved()?;
     let mut sql = Sql::new(
         "SELECT count_place, edges FROM targets WHERE kind = ? AND target_type = ? AND target = ? FOR UPDATE",
     );

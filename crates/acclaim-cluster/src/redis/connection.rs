@@ -147,6 +147,14 @@ impl Redis {
         })
     }
 
+    pub(super) fn topology(&self) -> &Topology {
+        &self.topology
+    }
+
+    pub(super) fn limits(&self) -> &RedisLimits {
+        &self.limits
+    }
+
     /// Calls a script.
     pub(super) async fn call(&self, call: &Call) -> Answer {
         self.one(Question::of_call(call)).await

@@ -31,6 +31,7 @@ pub mod progress;
 pub mod read;
 mod refusal;
 pub mod renew;
+mod scan;
 mod script;
 mod slots;
 mod topology;
