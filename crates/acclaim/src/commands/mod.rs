@@ -7,6 +7,7 @@ pub mod completions;
 pub mod config;
 pub mod export;
 pub mod import;
+pub mod migrate;
 mod patience;
 pub mod serve;
 pub mod worker;

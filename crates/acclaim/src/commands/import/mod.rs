@@ -9,6 +9,7 @@
 //! files or none; any other, and a server, batch by batch.
 
 mod bulk;
+mod embedded;
 mod local;
 mod progress;
 mod reader;
@@ -24,7 +25,7 @@ use acclaim_core::port::Clock;
 use acclaim_core::transfer::{Defaults, Summary};
 use acclaim_core::{Engine, Kinds, TargetType};
 use acclaim_engine::SystemClock;
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use local::Pace;
 
 use super::Edges;
@@ -44,6 +45,9 @@ pub fn run(args: &ImportArgs, file: Option<&Path>) -> anyhow::Result<Outcome> {
     let target_type = args.target_type.as_deref().map(TargetType::parse);
     let target_type = target_type.transpose().context("--target-type")?;
     let runtime = store::runtime()?;
+    if let Some(dir) = &args.from_embedded {
+        return from_embedded(dir, args, file);
+    }
     let sum = match Edges::of(&args.place, file)? {
         Edges::Server(url) => runtime.block_on(into_server(&url, args)),
         Edges::Directory(config) => runtime.block_on(into_directory(&config, args, target_type)),
@@ -60,6 +64,45 @@ pub fn run(args: &ImportArgs, file: Option<&Path>) -> anyhow::Result<Outcome> {
     if args.files.len() > 1 {
         tell("all files", &sum)?;
     }
+    Ok(match sum.rejected {
+        0 => Outcome::Done,
+        _ => Outcome::Findings,
+    })
+}
+
+/// Imports an embedded store.
+fn from_embedded(dir: &Path, args: &ImportArgs, file: Option<&Path>) -> anyhow::Result<Outcome> {
+    let runtime = store::runtime()?;
+    let config = super::load_with_data(file, None)?.config;
+    let store = embedded::open(&config, dir)?;
+    let sum = match Edges::of(&args.place, file)? {
+        Edges::Server(url) => runtime.block_on(store.close_after(async |store: &Store| {
+            let mut server = remote::Server::connect(&url, args).await?;
+            embedded::into_server(&store.engine, &mut server).await
+        })),
+        Edges::Cluster(config) => {
+            let import = store.close_after(async |store: &Store| {
+                let import =
+                    async |cluster: &Cluster| embedded::into_cluster(&store.engine, cluster).await;
+                Ok(cluster::with(&config, import).await)
+            });
+            match runtime.block_on(import)? {
+                Ok(sum) => sum,
+                Err(failure) => return failure.end(),
+            }
+        }
+        Edges::Directory(_) => bail!(
+            "--from-embedded goes into a cluster or a server; a directory is copied with \
+             `acclaim backup` and `acclaim restore`"
+        ),
+    };
+    let sum = sum.with_context(|| {
+        format!(
+            "{} is not imported to its end; run it again, nothing doubles",
+            dir.display()
+        )
+    })?;
+    tell(&dir.display().to_string(), &sum)?;
     Ok(match sum.rejected {
         0 => Outcome::Done,
         _ => Outcome::Findings,
