@@ -6,6 +6,7 @@
 //! command starts it.
 //!
 //! Nothing in [`redis`] knows SQL, nothing in [`ledger`] knows Redis; [`worker`] joins them.
+//! [`foreign`] reads what other systems keep, for stores that move in.
 #![forbid(unsafe_code)]
 
 pub mod engine;

@@ -182,6 +182,44 @@ async fn files_go_straight_into_the_configured_cluster() {
     assert!(ran.err.contains("server.engine"), "{}", ran.err);
 }
 
+/// Most of an import goes past Redis, into targets that users write and read meanwhile.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn users_go_on_while_much_is_imported() {
+    const TARGETS: u64 = 11;
+    let stage = Stage::open().await;
+    let node = stage.serve("acclaim.toml");
+    let lines: Vec<String> = (0..30_000)
+        .map(|n| line(n / TARGETS, n % TARGETS))
+        .collect();
+    file(stage.dir.path(), "likes.ndjson", lines.join("\n"));
+    let done = std::sync::atomic::AtomicBool::new(false);
+    let liked = std::thread::scope(|scope| {
+        let users = scope.spawn(|| {
+            let mut liked = 0;
+            while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                toggle(&node, 100_000 + liked, liked % TARGETS);
+                liked += 1;
+            }
+            liked
+        });
+        let import = "acclaim import likes.ndjson --config acclaim.toml";
+        let ran = stage.documented(import, &[]);
+        done.store(true, std::sync::atomic::Ordering::Relaxed);
+        ok(&ran, "30000 lines, 30000 new");
+        users.join().unwrap()
+    });
+    assert!(liked > 0);
+    for target in 0..TARGETS {
+        let path = format!("/api/v2/likes/count?targetType=POST&targetId={target}");
+        let of = |edges: u64| (0..edges).filter(|n| n % TARGETS == target).count() as u64;
+        let count = body(&node, &path)["count"].as_u64();
+        assert_eq!(count, Some(of(30_000) + of(liked)), "POST:{target}");
+    }
+    node.stop("-TERM");
+    assert_eq!(stage.export().len() as u64, 30_000 + liked);
+    stage.is_clean("acclaim.toml");
+}
+
 /// What must be the same on both sides of a move.
 fn same(a: &Server, b: &Server) {
     for path in [

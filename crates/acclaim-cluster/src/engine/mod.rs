@@ -8,7 +8,7 @@
 //! - `statuses`, `lists`, `people`, `boards`: reads;
 //! - `journal`: the journals of all partitions as one;
 //! - `admin`, `check`, `jobs`: looking after it;
-//! - `movein`: what a store that moves in needs;
+//! - `bulk`, `movein`: what a store that moves in needs;
 //! - `health`: how it stands.
 //!
 //! Invariants:
@@ -23,6 +23,7 @@
 mod admin;
 mod barrier;
 mod boards;
+mod bulk;
 mod check;
 mod cold;
 pub mod config;

@@ -5,6 +5,8 @@
 
 use std::time::Duration;
 
+use acclaim_cluster::engine::Cluster;
+use acclaim_cluster::ledger::bulk::Imported;
 use acclaim_core::port::Write;
 use acclaim_core::{Action, Engine, Op, ReadError, Transition, WriteError};
 use anyhow::Context as _;
@@ -48,10 +50,23 @@ impl Pauses {
 /// What cannot be waited for, or lasted longer than [`PATIENCE`].
 pub(super) async fn apply(engine: &dyn Engine, ops: Vec<Op>) -> anyhow::Result<Vec<Transition>> {
     debug_assert!(ops.iter().all(|op| op.action != Action::Toggle));
+    let apply = async || engine.apply(Write::plain(ops.clone())).await;
+    Ok(write(apply).await?.transitions)
+}
+
+/// Sets many edges of a cluster, past Redis where that can be.
+///
+/// # Errors
+/// As [`apply`].
+pub(super) async fn import(cluster: &Cluster, ops: Vec<Op>) -> anyhow::Result<Imported> {
+    write(async || cluster.import(ops.clone()).await).await
+}
+
+async fn write<T>(mut write: impl AsyncFnMut() -> Result<T, WriteError>) -> anyhow::Result<T> {
     let mut pauses = Pauses::begin();
     loop {
-        let error = match engine.apply(Write::plain(ops.clone())).await {
-            Ok(applied) => return Ok(applied.transitions),
+        let error = match write().await {
+            Ok(written) => return Ok(written),
             Err(error) => error,
         };
         let at_least = match &error {

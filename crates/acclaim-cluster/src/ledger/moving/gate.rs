@@ -176,6 +176,11 @@ async fn resume(session: &mut Session, paused: Pause) -> Result<(), Failure> {
 
 async fn close(session: &mut Session, paused: Pause, now: Option<u64>) -> Result<bool, Failure> {
     session.begin("START TRANSACTION").await?;
+    if mark(session).await?.as_deref() == Some(MOVED_AWAY.as_bytes()) {
+        // An attempt before this one, whose answer was lost.
+        session.roll_back().await;
+        return Ok(true);
+    }
     // Of a pause that has ended, or whose partitions somebody has taken since.
     let mut sql =
         Sql::new("SELECT n FROM partitions WHERE NOT (owner = ? AND lease_until = ? AND ");

@@ -3,7 +3,7 @@
 //! One thread reads and takes lines apart while the batches before are being written. Lines go in
 //! their order, so of two lines about one edge the first decides.
 //!
-//! A cluster is written through Redis, as its servers write, so they may run meanwhile.
+//! A cluster is written while its servers run: past Redis where targets are at rest, else through it.
 //!
 //! A directory whose store never had a commit is filled by a bulk load, which is faster and takes all
 //! files or none; any other, and a server, batch by batch.
@@ -23,10 +23,10 @@ use std::sync::Arc;
 use acclaim_cluster::engine::Cluster;
 use acclaim_core::port::Clock;
 use acclaim_core::transfer::{Defaults, Summary};
-use acclaim_core::{Engine, Kinds, TargetType};
+use acclaim_core::{Engine as _, Kinds, TargetType};
 use acclaim_engine::SystemClock;
 use anyhow::{Context as _, bail};
-use local::Pace;
+use local::Sink;
 
 use super::Edges;
 use crate::cli::ImportArgs;
@@ -122,7 +122,7 @@ async fn into_directory(
     let store = store::open(config)?;
     let import = async |store: &Store| {
         let clock = Arc::clone(&store.clock);
-        into_engine(&*store.engine, clock, Pace::EMBEDDED, args, &defaults).await
+        into_sink(Sink::Embedded(&store.engine), clock, args, &defaults).await
     };
     store.close_after(import).await
 }
@@ -135,7 +135,7 @@ async fn into_cluster(
     let import = async |cluster: &Cluster| {
         let defaults = defaults(cluster.kinds(), args, target_type)?;
         let clock = Arc::new(SystemClock);
-        into_engine(cluster, clock, Pace::CLUSTER, args, &defaults).await
+        into_sink(Sink::Cluster(cluster), clock, args, &defaults).await
     };
     cluster::with(config, import).await
 }
@@ -154,16 +154,15 @@ fn defaults(
     })
 }
 
-async fn into_engine(
-    engine: &dyn Engine,
+async fn into_sink(
+    sink: Sink<'_>,
     clock: Arc<dyn Clock>,
-    pace: Pace,
     args: &ImportArgs,
     defaults: &Defaults,
 ) -> anyhow::Result<Summary> {
     let mut sum = Summary::default();
     for path in &args.files {
-        let summary = local::import(engine, &clock, pace, path, defaults).await;
+        let summary = local::import(sink, &clock, path, defaults).await;
         sum.add(finish(path, summary)?);
     }
     Ok(sum)

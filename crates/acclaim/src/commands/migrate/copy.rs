@@ -1,10 +1,14 @@
-//! Copying edges into an engine, page by page: while one page is written the next is read.
+//! Copying edges into a cluster, many at a time: while some are written the next are read.
 
-use acclaim_core::{Action, Engine, Op};
+use acclaim_cluster::engine::Cluster;
+use acclaim_core::{Action, Op};
 
 use super::super::patience;
 use super::source::{Page, Source};
 
+/// Edges that are gathered before they are written. They are spread over the partitions, and each
+/// partition's part is one transaction.
+const WRITE_EDGES: usize = 20_000;
 /// Rejected rows that are shown.
 const SHOWN_REJECTIONS: usize = 10;
 
@@ -32,45 +36,56 @@ impl Copied {
     }
 }
 
-/// Copies what is left of a source. `keep` hears where each page ended once the page is written;
-/// `None` is the end.
+/// Copies what is left of a source. `keep` hears where pages ended once they are written; `None`
+/// is the end.
 ///
 /// # Errors
 /// Of either side; then what was kept holds.
 pub async fn run(
     source: &mut impl Source,
-    engine: &dyn Engine,
+    cluster: &Cluster,
     mut keep: impl FnMut(Option<&serde_json::Value>) -> anyhow::Result<()>,
 ) -> anyhow::Result<Copied> {
     let mut copied = Copied::default();
-    let mut page = source.page().await?;
+    let mut pages = gather(source).await?;
     loop {
         let Page {
             edges,
             rejected,
             next,
-        } = page;
+        } = pages;
         copied.count_rejected(rejected);
         copied.rows += edges.len() as u64;
         let ops = edges.into_iter().map(|(edge, at)| Op {
             at,
             ..Op::new(Action::Set, edge)
         });
-        let writing = patience::apply(engine, ops.collect());
+        let writing = patience::import(cluster, ops.collect());
         let reading = async {
             match &next {
-                Some(_) => source.page().await.map(Some),
+                Some(_) => gather(source).await.map(Some),
                 None => Ok(None),
             }
         };
         let (written, read) = tokio::try_join!(writing, reading)?;
-        let set = written.iter().filter(|done| done.changed).count() as u64;
-        copied.set += set;
-        copied.unchanged += written.len() as u64 - set;
+        copied.set += written.set;
+        copied.unchanged += written.unchanged;
         keep(next.as_ref())?;
         match read {
-            Some(read) => page = read,
+            Some(read) => pages = read,
             None => return Ok(copied),
         }
     }
+}
+
+/// Some pages as one.
+async fn gather(source: &mut impl Source) -> anyhow::Result<Page> {
+    let mut pages = source.page().await?;
+    while pages.next.is_some() && pages.edges.len() < WRITE_EDGES {
+        let page = source.page().await?;
+        pages.edges.extend(page.edges);
+        pages.rejected.extend(page.rejected);
+        pages.next = page.next;
+    }
+    Ok(pages)
 }
