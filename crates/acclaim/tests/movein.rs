@@ -431,7 +431,7 @@ async fn a_table_may_call_everything_otherwise() {
     ]);
     assert_eq!(ran.code, 2);
     assert!(
-        ran.err.contains("no column \"user_id\", only class"),
+        ran.err.contains("no column \"created_at\", only class"),
         "{}",
         ran.err
     );

@@ -133,7 +133,7 @@ async fn merge(
         let theirs = if order.is_ge() { new.take() } else { None };
         if ours.is_some() {
             report.rows += 1;
-            if report.rows % table.page == 0 {
+            if report.rows.is_multiple_of(table.page) {
                 progress(table.page);
             }
         }
