@@ -111,5 +111,5 @@ fn tell(copied: &copy::Copied) -> anyhow::Result<Outcome> {
 
 /// Without the password, for people and for files.
 fn shown_url(url: &str) -> String {
-    crate::config::without_password(url).into()
+    crate::config::without_password(url)
 }
