@@ -11,7 +11,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use acclaim_core::port::Write;
 use acclaim_core::{Action, Op, WriteError};
@@ -37,7 +37,7 @@ const BULK_PARTITIONS: usize = 4;
 /// How long claims live beyond the time of the transaction and of one statement: whoever dies with
 /// them holds their targets up for so long.
 const CLAIM_SLACK: Duration = Duration::from_secs(2);
-/// After this a bulk is given up.
+/// So long after its targets were claimed a bulk is given up.
 const BULK_LIMIT: Duration = Duration::from_secs(10);
 
 /// An op of a bulk, with what it may change.
@@ -136,6 +136,8 @@ impl Shared {
     ) -> Result<(Imported, Vec<Op>), WriteError> {
         let targets: BTreeSet<&TargetName> = ops.iter().flat_map(BulkOp::targets).collect();
         let targets: Vec<TargetName> = targets.into_iter().cloned().collect();
+        // The claims live from when they were taken.
+        let began = Instant::now();
         let claims = self.claim_for_bulk(partition, &targets).await?;
         let free: BTreeSet<&TargetName> = claims
             .iter()
@@ -156,7 +158,7 @@ impl Shared {
                 edges: &edges,
                 excludes,
                 now: self.now(),
-                limit: BULK_LIMIT,
+                limit: BULK_LIMIT.saturating_sub(began.elapsed()),
             })
             .await;
         // While it is not known what became of the transaction nothing may be loaded: then the
