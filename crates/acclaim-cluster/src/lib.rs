@@ -6,9 +6,11 @@
 //! command starts it.
 //!
 //! Nothing in [`redis`] knows SQL, nothing in [`ledger`] knows Redis; [`worker`] joins them.
+//! [`foreign`] reads what other systems keep, for stores that move in.
 #![forbid(unsafe_code)]
 
 pub mod engine;
+pub mod foreign;
 pub mod ledger;
 pub mod redis;
 pub mod worker;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::commands::bench::BenchArgs;
+use crate::commands::migrate::MigrateArgs;
 use crate::config::Override;
 
 /// Likes and follows: who did it, how many did, what else they did. Exact, durable, fast.
@@ -45,14 +46,23 @@ pub enum Command {
     /// Answers /health, /ready and /metrics only. Any number may run; they share the partitions.
     /// `acclaim serve` does the same in its own process unless `cluster.worker` is false.
     Worker(WorkerArgs),
-    /// Import edges from files, into a server or a data directory
+    /// Import edges from files, into a server, a data directory or a cluster
+    ///
+    /// Without --server and --data: into the cluster of the configuration (`server.engine`).
     ///
     /// NDJSON lines {kind, userId, targetType, targetId, at?}, or CSV with a header that names
     /// these columns in any order; .gz is read as it is. Can be run again: nothing doubles.
     /// Rejected lines go to FILE.rejected.ndjson. Exit code 0 all taken, 1 some rejected, 2 could
     /// not run.
     Import(ImportArgs),
+    /// Move in from a plain table or Redis sets, or from one ledger to another
+    ///
+    /// Into the cluster of the configuration, whose nodes may run meanwhile. Every step can be run
+    /// again. Exit code 0 done, 1 something was rejected or differs, 2 could not run.
+    Migrate(MigrateArgs),
     /// Write all edges of a kind to standard output
+    ///
+    /// Without --server and --data: those of the cluster of the configuration (`server.engine`).
     Export(ExportArgs),
     /// Compare every count and list with the edges, of a data directory or a cluster
     ///
@@ -190,9 +200,9 @@ impl WorkerArgs {
     }
 }
 
-/// A running server or a data directory.
+/// A running server or a data directory; neither is the cluster of the configuration.
 #[derive(Debug, Args)]
-#[group(required = true, multiple = false)]
+#[group(multiple = false)]
 pub struct Place {
     /// A running server, such as http://127.0.0.1:7700
     #[arg(long, value_name = "URL")]
@@ -206,8 +216,15 @@ pub struct Place {
 #[derive(Debug, Args)]
 pub struct ImportArgs {
     /// Files to read; - is standard input
-    #[arg(required = true, value_name = "FILE")]
+    #[arg(required_unless_present = "from_embedded", value_name = "FILE")]
     pub files: Vec<PathBuf>,
+    /// Read an embedded store in place of files, into a cluster or a server
+    ///
+    /// Every kind, with the time of each edge. Into the cluster of the configuration also what was
+    /// taken back since an earlier run, and the numbers of days and rankings. No server may run on
+    /// the directory.
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["files", "data", "kind", "target_type"])]
+    pub from_embedded: Option<PathBuf>,
     /// Where to
     #[command(flatten)]
     pub place: Place,

@@ -32,6 +32,7 @@ fn main() -> ExitCode {
         Command::Serve(args) => commands::serve::run(args, config),
         Command::Worker(args) => commands::worker::run(args, config),
         Command::Import(args) => commands::import::run(args, config),
+        Command::Migrate(args) => commands::migrate::run(args, config),
         Command::Export(args) => commands::export::run(args, config),
         Command::Check(args) => commands::check::run(args, config),
         Command::Backup(args) => commands::backup::backup(args, config),

@@ -11,6 +11,7 @@
 //! - `journal`: the journals of all partitions as one;
 //! - `admin`, `check`, `jobs`: looking after it;
 //! - `seats`: on which server each partition is decided;
+//! - `bulk`, `movein`: what a store that moves in needs;
 //! - `health`: how it stands.
 //!
 //! Invariants:
@@ -26,6 +27,7 @@ mod acks;
 mod admin;
 mod barrier;
 mod boards;
+mod bulk;
 mod check;
 mod cold;
 pub mod config;
@@ -38,6 +40,7 @@ mod journal;
 mod lane;
 mod lists;
 mod look;
+mod movein;
 mod names;
 mod people;
 mod port;
@@ -50,6 +53,7 @@ mod writes;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
 use acclaim_core::Kinds;
 use acclaim_core::port::{Clock, Place};
@@ -211,6 +215,18 @@ impl Cluster {
         }
         self.shared.ledger.close().await;
         self.shared.notes().close().await;
+    }
+
+    /// Waits until the ledger has everything that was decided before the call. `false` when the
+    /// time was over.
+    ///
+    /// # Errors
+    /// [`RedisError`].
+    pub async fn settle(&self, longest: Duration) -> Result<bool, RedisError> {
+        let shared = &self.shared;
+        let all: Vec<u16> = shared.all_partitions().collect();
+        let owed = shared.owed(&all).await?;
+        shared.ledger_has_places(owed, longest).await
     }
 
     /// The ledger, for what works beside the engine.

@@ -32,6 +32,7 @@ use super::fold::{
     pairs,
 };
 use super::journals::dead_letters::{DeadLetter, bury};
+use super::moving::IS_MOVED;
 use super::pools::Ledger;
 use super::rows;
 use super::session::{Session, Sql, give_up};
@@ -242,6 +243,18 @@ pub(super) struct Locked {
     pub fence: u64,
     pub epoch: u32,
     pub applied: Rev,
+    /// Whether the ledger is being moved, or was.
+    is_moved: bool,
+}
+
+impl Locked {
+    /// For who writes without a fence, which alone would tell them.
+    pub fn unless_moved(self) -> Result<Self, LedgerError> {
+        match self.is_moved {
+            true => Err(LedgerError::Moved),
+            false => Ok(self),
+        }
+    }
 }
 
 /// Locks a partition: until the transaction ends nobody else writes its edges.
@@ -249,7 +262,9 @@ pub(super) async fn lock_partition(
     session: &mut Session,
     partition: u16,
 ) -> Result<Locked, Failure> {
-    let mut sql = Sql::new("SELECT fence, epoch, applied FROM partitions WHERE n = ? FOR UPDATE");
+    let mut sql = Sql::new("SELECT fence, epoch, applied, CAST(");
+    sql.push(IS_MOVED)
+        .push(" AS UNSIGNED) FROM partitions WHERE n = ? FOR UPDATE");
     sql.bind(partition);
     let Some(row) = session.first(sql).await? else {
         let count = session
@@ -267,6 +282,7 @@ pub(super) async fn lock_partition(
         fence: row.try_get(0)?,
         epoch: row.try_get(1)?,
         applied: Rev(row.try_get(2)?),
+        is_moved: row.try_get::<u64, _>(3)? != 0,
     })
 }
 
@@ -276,6 +292,7 @@ async fn fence(session: &mut Session, batch: &Batch) -> Result<(u32, Rev), Failu
         fence: found,
         epoch,
         applied,
+        ..
     } = lock_partition(session, batch.partition).await?;
     if found != batch.fence {
         let (partition, ours) = (batch.partition, batch.fence);

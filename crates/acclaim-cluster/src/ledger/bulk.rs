@@ -186,7 +186,9 @@ async fn attempt(
         return Err(LedgerError::TooLate(bulk.limit).into());
     }
     session.begin("START TRANSACTION").await?;
-    let locked = lock_partition(session, bulk.partition).await?;
+    let locked = lock_partition(session, bulk.partition)
+        .await?
+        .unless_moved()?;
     if locked.epoch != bulk.epoch {
         let (batch, ledger) = (bulk.epoch, locked.epoch);
         return Err(LedgerError::FutureEpoch { batch, ledger }.into());

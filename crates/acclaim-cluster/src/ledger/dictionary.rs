@@ -13,6 +13,7 @@ use parking_lot::RwLock;
 use sqlx::Row;
 
 use super::error::{Failure, LedgerError};
+use super::moving::DICTIONARY_IS_CLOSED;
 use super::pools::Ledger;
 use super::session::{Session, Sql, give_up};
 
@@ -237,13 +238,16 @@ async fn add(session: &mut Session, of: Of, name: &str) -> Result<Vec<(u16, Stri
             "INSERT IGNORE INTO meta (name, value) VALUES ('dictionary', '')",
         ))
         .await?;
-    session
-        .all(Sql::new(
-            "SELECT value FROM meta WHERE name = 'dictionary' FOR UPDATE",
-        ))
-        .await?;
+    let mut sql = Sql::new("SELECT CAST(");
+    sql.push(DICTIONARY_IS_CLOSED)
+        .push(" AS UNSIGNED) FROM meta WHERE name = 'dictionary' FOR UPDATE");
+    let closed = session.first(sql).await?;
+    let is_closed = closed.map_or(Ok(0), |row| row.try_get::<u64, _>(0))? != 0;
     let mut rows = load(session, of).await?;
     let there = rows.iter().any(|(_, known)| known == name);
+    if !there && is_closed {
+        return Err(LedgerError::Moved.into());
+    }
     if !there && rows.len() < of.limit() {
         let last = rows.iter().map(|(no, _)| *no).max().unwrap_or(0);
         let no = last + 1;

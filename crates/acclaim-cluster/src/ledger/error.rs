@@ -55,6 +55,12 @@ pub enum LedgerError {
         /// The ledger's.
         ledger: u32,
     },
+    /// The ledger is being moved to another one, or was moved. Nothing was written.
+    #[error(
+        "this ledger is being moved or was moved to another one by `acclaim migrate`; once it was \
+         moved, start every node with the new one"
+    )]
+    Moved,
     /// It could not be done in the time that was given for it. Nothing was written.
     #[error("it was not done within {0:?} and was given up; nothing was written")]
     TooLate(Duration),
@@ -133,6 +139,18 @@ pub enum SchemaError {
         /// Asked for.
         asked: u16,
     },
+    /// The store lives in another ledger now.
+    #[error(
+        "this ledger's store was moved to another ledger by `acclaim migrate ledger switch`; set \
+         cluster.ledger to the new one"
+    )]
+    MovedAway,
+    /// The store is still being copied to here.
+    #[error(
+        "this ledger is a copy that is not complete; end it with `acclaim migrate ledger switch` \
+         before anything uses it"
+    )]
+    Incomplete,
     /// The store is laid out in a way that this program does not know.
     #[error(
         "the ledger's store is of format {found} and this program knows {known}; run the program \

@@ -9,6 +9,8 @@
 //! - [`dictionary`]: the numbers of kinds and target types;
 //! - [`seat`]: which server of Redis decides each partition;
 //! - [`store`]: who the store is, how many partitions it has, its epoch;
+//! - [`moving`]: copying a whole ledger to another one while it is in use, and the change-over;
+//! - [`activity`]: days and rankings of a store that moves in;
 //! - [`lease`]: who may write a partition;
 //! - [`apply`]: a batch of events in one transaction;
 //! - [`bulk`]: many edges at once, past Redis;
@@ -25,6 +27,7 @@
 //! - Statements that hold on all three servers only: `VALUES(col)` in upserts, no `SKIP LOCKED`, no
 //!   `FOR SHARE`, no index that must descend.
 
+pub mod activity;
 pub mod apply;
 pub mod blob;
 pub mod bulk;
@@ -39,6 +42,7 @@ pub mod journals;
 pub mod lease;
 mod members;
 pub mod migrate;
+pub mod moving;
 mod pools;
 pub mod read;
 pub mod recount;

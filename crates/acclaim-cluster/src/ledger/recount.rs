@@ -9,6 +9,7 @@ use acclaim_core::Rev;
 use sqlx::Row;
 use sqlx::mysql::MySqlRow;
 
+use super::apply::lock_partition;
 use super::codec::{place, rev_at};
 use super::dictionary::{KindNo, TypeNo};
 use super::error::{Failure, LedgerError};
@@ -245,9 +246,7 @@ async fn write_counted(
     counted: &Counted,
 ) -> Result<Option<Recounted>, Failure> {
     session.begin("START TRANSACTION").await?;
-    let mut sql = Sql::new("SELECT applied FROM partitions WHERE n = ? FOR UPDATE");
-    sql.bind(partition);
-    session.all(sql).await?;
+    lock_partition(session, partition).await?.unless_moved()?;
     let found = row_of(session, target).await?;
     if found.unwrap_or_default() != counted.row {
         session.roll_back().await;

@@ -98,7 +98,7 @@ impl Ledger {
 
 async fn target(session: &mut Session, partition: u16, wrong: &WrongTarget) -> Result<(), Failure> {
     session.begin("START TRANSACTION").await?;
-    lock_partition(session, partition).await?;
+    lock_partition(session, partition).await?.unless_moved()?;
     let mut targets = Targets::from([(wrong.0.clone(), TargetValue::default())]);
     rows::read_targets(session, &mut targets).await?;
     let group = groups_of(session, &wrong.0, None).await?;

@@ -11,6 +11,7 @@ use acclaim_core::Rev;
 use sqlx::Row;
 
 use super::error::{Failure, LedgerError};
+use super::moving::IS_MOVED;
 use super::pools::Ledger;
 use super::session::{Session, Sql};
 
@@ -74,7 +75,8 @@ impl Ledger {
     }
 
     /// Takes the seat for `server`, in which the partition is in `life`, if all of it is still as
-    /// it was `found`. Answers whether it was. After an error the seat may have been taken.
+    /// it was `found` and the ledger is not being moved: a seat that was taken would end the pause
+    /// of the move. Answers whether it was. After an error the seat may have been taken.
     ///
     /// # Errors
     /// [`LedgerError::TooMany`] for a name that is too long.
@@ -103,6 +105,7 @@ impl Ledger {
                  WHERE n = ? AND turn = ? AND applied = ? AND passed = ?"
             };
             let mut sql = Sql::new(text);
+            sql.push(" AND NOT ").push(IS_MOVED);
             sql.bind(server.as_bytes())
                 .bind(life)
                 .bind(partition)

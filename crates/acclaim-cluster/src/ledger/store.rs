@@ -17,6 +17,7 @@ use sqlx::Row;
 
 use super::error::{Failure, LedgerError, SchemaError};
 use super::lease::MAX_PARTITIONS;
+use super::moving::{MARK, MOVED_AWAY};
 use super::pools::Ledger;
 use super::session::{Session, Sql, give_up, parts};
 
@@ -108,8 +109,11 @@ impl Ledger {
         self.retried(|| async move {
             let mut session = self.writing().await?;
             let rows = read(&mut session, Sql::new(READ)).await?;
-            if rows.is_empty() {
-                return Ok(None);
+            match rows.get(MARK).map(String::as_str) {
+                Some(MOVED_AWAY) => return Err(LedgerError::from(SchemaError::MovedAway).into()),
+                Some(_) => return Err(LedgerError::from(SchemaError::Incomplete).into()),
+                None if rows.is_empty() => return Ok(None),
+                None => {}
             }
             Ok(Some(store(&rows)?))
         })
@@ -133,7 +137,7 @@ impl Ledger {
 
 const NAMES: [&str; 5] = ["format", "store", "partitions", "epoch", "cursor_key"];
 const READ: &str = "SELECT name, value FROM meta \
-                    WHERE name IN ('format', 'store', 'partitions', 'epoch', 'cursor_key')";
+                    WHERE name IN ('format', 'store', 'partitions', 'epoch', 'cursor_key', 'moving')";
 
 type Rows = BTreeMap<String, String>;
 

@@ -208,6 +208,14 @@ impl Redis {
         Ok(node.address().clone())
     }
 
+    pub(super) fn topology(&self) -> &Topology {
+        &self.topology
+    }
+
+    pub(super) fn limits(&self) -> &RedisLimits {
+        &self.limits
+    }
+
     /// Calls a script.
     pub(super) async fn call(&self, call: &Call) -> Answer {
         self.one(Question::of_call(call)).await

@@ -130,6 +130,10 @@ impl Claim {
         &self.cold
     }
 
+    pub(super) fn token(&self) -> &str {
+        &self.token
+    }
+
     pub(super) fn new(partition: Partition, cold: Cold, token: String) -> Self {
         Self {
             partition,

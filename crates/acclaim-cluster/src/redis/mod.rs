@@ -33,6 +33,7 @@ pub mod progress;
 pub mod read;
 mod refusal;
 pub mod renew;
+mod scan;
 mod script;
 pub mod seat;
 mod slots;

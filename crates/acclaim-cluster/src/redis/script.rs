@@ -43,6 +43,7 @@ pub static PERSISTED: Script = script!("persisted.lua", true);
 pub static PROGRESS: Script = script!("progress.lua", true);
 pub static SEAL: Script = script!("seal.lua", true);
 pub static DROP: Script = script!("drop.lua", false);
+pub static RELEASE: Script = script!("release.lua", true);
 pub static FORGET: Script = script!("forget.lua", true);
 pub static FORGET_ANSWERS: Script = script!("forget_answers.lua", true);
 pub static SWEEP: Script = script!("sweep.lua", true);

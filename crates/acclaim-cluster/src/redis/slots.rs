@@ -18,6 +18,17 @@ pub fn slot_of(partition: Partition) -> u16 {
     CRC.checksum(tag.as_bytes()) % SLOTS
 }
 
+/// The slot of a key: where it has a part between braces, only that counts.
+#[must_use]
+pub fn slot_of_key(key: &[u8]) -> u16 {
+    let tag = key.iter().position(|byte| *byte == b'{').and_then(|open| {
+        let rest = &key[open + 1..];
+        let close = rest.iter().position(|byte| *byte == b'}')?;
+        (close > 0).then(|| &rest[..close])
+    });
+    CRC.checksum(tag.unwrap_or(key)) % SLOTS
+}
+
 /// The masters by their slots.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SlotMap {

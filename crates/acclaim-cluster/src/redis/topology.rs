@@ -23,7 +23,7 @@ use super::keys::Partition;
 use super::limits::RedisLimits;
 use super::node::{Access, Node};
 use super::seat::Seats;
-use super::slots::{SlotMap, slot_of};
+use super::slots::{SlotMap, slot_of, slot_of_key};
 
 /// The least time between two rounds of questions, however many calls fail.
 const MIN_INTERVAL: Duration = Duration::from_millis(25);
@@ -106,6 +106,20 @@ impl Topology {
         };
         let node = address.and_then(|address| routes.nodes.get(address));
         node.cloned().ok_or_else(|| self.nowhere())
+    }
+
+    /// The server of any key.
+    ///
+    /// # Errors
+    /// As [`Topology::node_of`].
+    pub fn address_of_key(&self, key: &[u8]) -> Result<Address, RedisError> {
+        let routes = self.routes.load();
+        let address = match &routes.slots {
+            Slots::Unknown => None,
+            Slots::One(address) => Some(address),
+            Slots::Shared(map) => map.master(slot_of_key(key)),
+        };
+        address.cloned().ok_or_else(|| self.nowhere())
     }
 
     fn nowhere(&self) -> RedisError {

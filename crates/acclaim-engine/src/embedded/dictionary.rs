@@ -147,6 +147,11 @@ impl Dictionary {
         self.type_number(&TargetType::USER)
     }
 
+    /// The names of all types.
+    pub fn type_names(&self) -> &[TargetType] {
+        &self.type_names
+    }
+
     /// A type's name.
     pub fn type_name(&self, number: TypeNo) -> Option<&TargetType> {
         self.type_names.get(usize::from(number))

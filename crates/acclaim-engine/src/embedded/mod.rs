@@ -7,6 +7,7 @@
 //!
 //! See docs/architecture.md for the measurements behind this.
 
+mod activity;
 mod admin;
 mod backup;
 mod base;

@@ -101,6 +101,41 @@ pub async fn open(
     }
 }
 
+/// Runs a command on the cluster of the configuration and closes it, whatever the command came to.
+/// A worker runs meanwhile, so that what the command writes comes into the ledger also where no
+/// other process moves it.
+///
+/// # Errors
+/// [`Failure`] where the cluster could not be opened; the inner result is the command's.
+pub async fn with<T>(
+    config: &Config,
+    command: impl AsyncFnOnce(&Cluster) -> anyhow::Result<T>,
+) -> Result<anyhow::Result<T>, Failure> {
+    let mut unused = Registry::default();
+    let cluster = open(config, Worker::Here, &mut unused).await?;
+    let done = command(&cluster).await;
+    cluster.stop().await;
+    Ok(done)
+}
+
+/// The longest wait for the ledger to have what was written before a command read it.
+const SETTLE_MAX: Duration = Duration::from_secs(600);
+
+/// Waits until the ledger has everything that was acknowledged before the call.
+///
+/// # Errors
+/// When Redis or the workers do not come to that in [`SETTLE_MAX`].
+pub async fn settle(cluster: &Cluster) -> anyhow::Result<()> {
+    let settled = cluster.settle(SETTLE_MAX).await;
+    if !settled.context("cannot look what the ledger still lacks")? {
+        bail!(
+            "the ledger does not have everything after {} s; are its workers well?",
+            SETTLE_MAX.as_secs()
+        );
+    }
+    Ok(())
+}
+
 fn settings(config: &Config, worker: Worker) -> anyhow::Result<ClusterConfig> {
     let section = &config.cluster;
     for (url, what, flag) in [

@@ -3,15 +3,18 @@
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
-use acclaim_core::port::{Admin as _, ExportedEdge};
+use acclaim_cluster::engine::Cluster;
+use acclaim_core::port::ExportedEdge;
 use acclaim_core::transfer::{Decoded, Decoder, Defaults, Format, Writer};
-use acclaim_core::{Engine as _, Kind, Kinds, Rev};
+use acclaim_core::{Engine, Kind, Kinds, Rev};
 use anyhow::{Context as _, bail};
 use http_body_util::BodyExt as _;
 use hyper::Method;
 
+use super::{Edges, patience};
 use crate::cli::{ExportArgs, ExportFormat};
 use crate::client::{Client, Endpoint};
+use crate::cluster;
 use crate::output::Outcome;
 use crate::store::{self, Store};
 
@@ -22,13 +25,22 @@ const READ_EDGES: usize = 5_000;
 pub fn run(args: &ExportArgs, file: Option<&Path>) -> anyhow::Result<Outcome> {
     let mut out = BufWriter::with_capacity(64 * 1024, io::stdout().lock());
     let runtime = store::runtime()?;
-    match &args.place.server {
-        Some(url) => runtime.block_on(from_server(url, args, &mut out))?,
-        None => {
-            let loaded = super::load_with_data(file, args.place.data.as_deref())?;
-            let store = store::open_existing(&loaded.config)?;
-            let export = async |store: &Store| from_store(store, args, &mut out).await;
+    match Edges::of(&args.place, file)? {
+        Edges::Server(url) => runtime.block_on(from_server(&url, args, &mut out))?,
+        Edges::Directory(config) => {
+            let store = store::open_existing(&config)?;
+            let export = async |store: &Store| from_engine(&*store.engine, args, &mut out).await;
             runtime.block_on(store.close_after(export))?;
+        }
+        Edges::Cluster(config) => {
+            let export = async |cluster: &Cluster| {
+                cluster::settle(cluster).await?;
+                from_engine(cluster, args, &mut out).await
+            };
+            match runtime.block_on(cluster::with(&config, export)) {
+                Ok(exported) => exported?,
+                Err(failure) => return failure.end(),
+            }
         }
     }
     out.flush()?;
@@ -44,14 +56,18 @@ impl From<ExportFormat> for Format {
     }
 }
 
-async fn from_store(store: &Store, args: &ExportArgs, out: &mut impl Write) -> anyhow::Result<()> {
-    let kind = crate::store::find_kind(store.engine.kinds(), &args.kind)?;
-    let writer = Writer::new(args.format.into(), store.engine.kinds());
+async fn from_engine(
+    engine: &dyn Engine,
+    args: &ExportArgs,
+    out: &mut impl Write,
+) -> anyhow::Result<()> {
+    let kind = crate::store::find_kind(engine.kinds(), &args.kind)?;
+    let writer = Writer::new(args.format.into(), engine.kinds());
     out.write_all(writer.header().as_bytes())?;
     let mut text = String::new();
     let mut after = None;
     loop {
-        let edges = store.engine.export(kind, after, READ_EDGES).await?;
+        let edges = patience::read(|| engine.export(kind, after.clone(), READ_EDGES)).await?;
         let Some(last) = edges.last() else {
             return Ok(());
         };

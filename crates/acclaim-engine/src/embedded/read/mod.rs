@@ -1,5 +1,6 @@
 //! Reading: every look-up and list of the port, over one view each.
 
+mod activity;
 mod list;
 mod ranking;
 mod social;

@@ -89,7 +89,7 @@ async fn read(
     let mut rejects = Rejects::of(path)?;
     let mut progress = Progress::of(&source)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let (mut batches, reading) = reader::read(source, kinds, defaults, &clock);
+    let (mut batches, reading) = reader::read(source, kinds, defaults, &clock, super::BATCH_OPS);
     let mut summary = Summary::default();
     loop {
         let batch = tokio::select! {

@@ -10,8 +10,6 @@ use tokio::task::JoinHandle;
 
 use super::source::Source;
 
-/// Edges of a batch.
-const BATCH_OPS: usize = 5_000;
 /// Batches that wait to be taken.
 const BATCHES_WAITING: usize = 4;
 
@@ -22,6 +20,7 @@ pub(super) fn read(
     kinds: &Kinds,
     defaults: &Defaults,
     clock: &Arc<dyn Clock>,
+    batch_ops: usize,
 ) -> (mpsc::Receiver<Decoded>, JoinHandle<anyhow::Result<()>>) {
     let (sender, batches) = mpsc::channel(BATCHES_WAITING);
     let reader = Reader {
@@ -29,6 +28,7 @@ pub(super) fn read(
         kinds: kinds.clone(),
         defaults: defaults.clone(),
         clock: Arc::clone(clock),
+        batch_ops,
         batches: sender,
     };
     (batches, tokio::task::spawn_blocking(move || reader.run()))
@@ -39,6 +39,8 @@ struct Reader {
     kinds: Kinds,
     defaults: Defaults,
     clock: Arc<dyn Clock>,
+    /// Edges of a batch.
+    batch_ops: usize,
     batches: mpsc::Sender<Decoded>,
 }
 
@@ -54,7 +56,8 @@ impl Reader {
             let length = piece.len();
             decoder.decode(piece, self.clock.now(), &mut batch)?;
             self.source.consume(length);
-            if batch.ops.len() + batch.rejections.len() >= BATCH_OPS && !self.send(&mut batch) {
+            if batch.ops.len() + batch.rejections.len() >= self.batch_ops && !self.send(&mut batch)
+            {
                 return Ok(());
             }
         }

@@ -68,7 +68,7 @@ impl Server {
     }
 
     /// Sends a part; the answer has every rejected line, by its number in the source.
-    async fn send_part(&mut self, part: Relayed) -> anyhow::Result<Summary> {
+    pub(super) async fn send_part(&mut self, part: Relayed) -> anyhow::Result<Summary> {
         let text = Bytes::from(part.text);
         let mut sum = self.send(text.clone()).await?;
         if sum.rejected > MAX_REJECTIONS as u64 {
