@@ -1,5 +1,5 @@
 //! Looking edges and counts up in Redis: questions that wait for the same server go together, see
-//! [`super::gather`]. Most targets are small, and one plain command answers for them; what it does
+//! [`crate::gather`]. Most targets are small, and one plain command answers for them; what it does
 //! not answer the script does.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -9,9 +9,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::oneshot;
 
-use super::gather::Gather;
 use super::shared::Shared;
 use super::statuses::Wanted;
+use crate::gather::Gather;
 use crate::redis::error::RedisError;
 use crate::redis::keys::TargetName;
 use crate::redis::read::{Asked, Found, Peeked};

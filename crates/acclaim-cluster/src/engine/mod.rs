@@ -2,7 +2,6 @@
 //!
 //! - [`config`]: every limit;
 //! - `names`: between the words of the port and the ledger's numbers;
-//! - `gather`: what waits for a server goes together;
 //! - `lane`, `writes`: ops into calls; `acks`: how safe an answer is;
 //! - `replicas`: what is read from replicas of the ledger;
 //! - `cold`: what must be loaded, once however many wait;
@@ -32,7 +31,6 @@ mod check;
 mod cold;
 pub mod config;
 mod errors;
-mod gather;
 mod health;
 mod imports;
 mod jobs;
@@ -167,7 +165,7 @@ impl Cluster {
         };
         let limits = config.limits;
         let shared = Shared {
-            questions: look::Questions::default(),
+            questions: look::Questions::new(lane::PIPELINES),
             large: look::Large::default(),
             lanes: lane::Lanes::new(limits.queue_max_ops),
             loads: cold::Loads::new(limits.loads_max),

@@ -1,7 +1,8 @@
-//! A batch of a partition's journal becomes rows, in one transaction.
+//! A batch of a partition's journal becomes rows, in one transaction, alone or together with those
+//! of other partitions.
 //!
-//! 1. The partition's row is locked and its fence compared: from here on nobody else writes this
-//!    partition's edges.
+//! 1. The row of each partition is locked and its fence compared: from here on nobody else writes
+//!    these partitions' edges.
 //! 2. Edges and targets are read, folded ([`super::fold`]) and written.
 //! 3. Users are locked and read: who acted, and both ends of each edge between users that flipped.
 //! 4. Only then the edges back are read, without locks. Of two transactions that flip the two edges
@@ -17,21 +18,20 @@
 //! locks the partition's row, so it waits for the lost transaction to end either way, and looks
 //! whether `applied` moved. Only the holder of the fence can have moved it.
 
-use std::collections::{BTreeMap, BTreeSet, btree_map};
+use std::collections::{BTreeMap, BTreeSet};
 
-use acclaim_core::{Rev, TargetType};
+use acclaim_core::Rev;
 use parking_lot::Mutex;
 use sqlx::Row;
 
-use super::codec::IdKey;
-use super::dictionary::{KindNo, TypeNo};
+use super::checked::Checked;
+use super::dictionary::TypeNo;
 use super::error::{Class, Failure, LedgerError, class};
-use super::event::{Batch, EdgeRow, Entry, UserRow};
+use super::event::{Batch, EdgeRow, UserRow};
 use super::fold::{
-    Accepted, Edges, Flip, TargetValue, Targets, Users, between_users, fold_edges, fold_users,
-    pairs,
+    Edges, Flip, TargetValue, Targets, Users, between_users, fold_edges, fold_users, pairs,
 };
-use super::journals::dead_letters::{DeadLetter, bury};
+use super::journals::dead_letters::bury;
 use super::moving::IS_MOVED;
 use super::pools::Ledger;
 use super::rows;
@@ -55,18 +55,8 @@ pub struct Applied {
 
 /// A commit whose answer was lost.
 struct Unsure {
-    applied_before: Rev,
-    outcome: Applied,
-}
-
-/// A batch whose events are checked.
-struct Checked<'a> {
-    batch: &'a Batch,
-    accepted: Vec<Accepted>,
-    refused: Vec<DeadLetter<'a>>,
-    /// The number of `USER`, if any target has that type.
-    user_type: Option<TypeNo>,
-    last: Rev,
+    before: Vec<Rev>,
+    outcomes: Vec<Applied>,
 }
 
 impl Ledger {
@@ -77,7 +67,18 @@ impl Ledger {
     /// [`LedgerError::Unavailable`] and [`LedgerError::Contended`] when the attempts are used up:
     /// then the batch is in the ledger or not, and is to be given again.
     pub async fn apply(&self, batch: &Batch) -> Result<Applied, LedgerError> {
-        let given = batch.entries.len();
+        let applied = self.apply_together(&[batch]).await?;
+        let applied = applied.into_iter().next();
+        applied.ok_or_else(|| LedgerError::Corrupt("a batch came to nothing".to_owned()))
+    }
+
+    /// Applies batches of different partitions in one transaction, all of them or none: what is
+    /// written for each is less when they are small. They may have [`MAX_BATCH_EVENTS`] together.
+    ///
+    /// # Errors
+    /// As [`Ledger::apply`]; where it matters whose batch it was, give each by itself again.
+    pub async fn apply_together(&self, batches: &[&Batch]) -> Result<Vec<Applied>, LedgerError> {
+        let given = batches.iter().map(|batch| batch.entries.len()).sum();
         if given > MAX_BATCH_EVENTS {
             return Err(LedgerError::TooMany {
                 what: "events",
@@ -85,7 +86,10 @@ impl Ledger {
                 limit: MAX_BATCH_EVENTS,
             });
         }
-        let checked = self.check(batch).await?;
+        let mut checked = Vec::with_capacity(batches.len());
+        for batch in batches {
+            checked.push(self.check(batch).await?);
+        }
         let unsure = Mutex::new(None);
         let (checked, unsure) = (&checked, &unsure);
         self.retried(|| async move {
@@ -96,149 +100,86 @@ impl Ledger {
         .await
     }
 
-    /// Sorts out what cannot be applied.
-    async fn check<'a>(&self, batch: &'a Batch) -> Result<Checked<'a>, LedgerError> {
-        let mut checked = Checked {
-            batch,
-            accepted: Vec::with_capacity(batch.entries.len()),
-            refused: Vec::new(),
-            user_type: self.known_type_no(&TargetType::USER).await?,
-            last: Rev::ZERO,
-        };
-        let mut kinds = BTreeMap::new();
-        let mut types = BTreeMap::new();
-        for entry in &batch.entries {
-            checked.last = checked.last.max(entry.seq);
-            if let Ok(event) = &entry.event {
-                if let btree_map::Entry::Vacant(kind) = kinds.entry(event.kind) {
-                    kind.insert(self.kind_name(event.kind).await?.is_some());
-                }
-                if let btree_map::Entry::Vacant(target_type) = types.entry(event.target_type) {
-                    target_type.insert(self.type_name(event.target_type).await?.is_some());
-                }
-            }
-            match accept(entry, &kinds, &types) {
-                Ok(accepted) => checked.accepted.push(accepted),
-                Err(reason) => {
-                    let seq = entry.seq;
-                    checked.refused.push(DeadLetter {
-                        seq,
-                        reason,
-                        payload: &entry.payload,
-                    });
-                }
-            }
-        }
-        Ok(checked)
-    }
-
     async fn attempt(
         &self,
         session: &mut Session,
-        checked: &Checked<'_>,
+        all: &[Checked<'_>],
         unsure: &Mutex<Option<Unsure>>,
-    ) -> Result<Applied, Failure> {
+    ) -> Result<Vec<Applied>, Failure> {
         session.begin("START TRANSACTION").await?;
-        let (epoch, applied_before) = fence(session, checked.batch).await?;
+        let locked = fence(session, all).await?;
         let lost = unsure.lock().take();
-        if let Some(outcome) = self.find_out(lost, applied_before, checked.last) {
+        if let Some(outcomes) = self.find_out(lost, &locked, all) {
             session.roll_back().await;
-            return Ok(outcome);
+            return Ok(outcomes);
         }
-        let mut edges: Edges = checked
-            .accepted
-            .iter()
+        let accepted = all.iter().flat_map(|checked| &checked.accepted);
+        let mut edges: Edges = accepted
             .map(|event| (event.edge.clone(), Default::default()))
             .collect();
-        let flips = write_targets_side(session, checked, &mut edges).await?;
+        let flips = write_targets_side(session, all, &mut edges).await?;
+        let of_each: Vec<usize> = flips.iter().map(Vec::len).collect();
         let users_side = UsersSide {
-            partition: checked.batch.partition,
-            user_type: checked.user_type,
-            now: checked.last,
+            partition: all.first().map_or(0, |checked| checked.batch.partition),
+            user_type: all.first().and_then(|checked| checked.user_type),
+            now: all
+                .iter()
+                .map(|checked| checked.last)
+                .max()
+                .unwrap_or(Rev::ZERO),
             is_cautious: self.shared.counters.is_cautious(),
         };
-        users_side.write(session, &edges, &flips).await?;
-        bury(session, checked.batch, &checked.refused, self.manual_now()).await?;
-        let applied = if checked.batch.epoch == epoch {
-            move_on(session, checked, applied_before).await?
-        } else {
-            applied_before
-        };
-        let outcome = Applied {
+        users_side.write(session, &edges, &flips.concat()).await?;
+        for checked in all {
+            bury(session, checked.batch, &checked.refused, self.manual_now()).await?;
+        }
+        let applied = move_on(session, all, &locked).await?;
+        let outcome = |((checked, applied), flips): ((&Checked<'_>, Rev), usize)| Applied {
             applied,
-            flips: flips.len(),
-            stale: checked.accepted.len() - flips.len(),
+            flips,
+            stale: checked.accepted.len() - flips,
             refused: checked.refused.len(),
         };
+        let outcomes = all.iter().zip(applied).zip(of_each).map(outcome);
+        let outcomes: Vec<Applied> = outcomes.collect();
         if let Err(error) = session.commit().await {
             // A refusal is an answer; anything else leaves the outcome open.
             if !matches!(error, sqlx::Error::Database(_)) || class(&error) == Some(Class::Lost) {
                 *unsure.lock() = Some(Unsure {
-                    applied_before,
-                    outcome,
+                    before: locked.iter().map(|locked| locked.applied).collect(),
+                    outcomes,
                 });
             }
             return Err(error.into());
         }
-        Ok(outcome)
+        Ok(outcomes)
     }
 
     /// What became of a commit whose answer was lost, or `None` where it is not there, or where
     /// `applied` cannot tell (a batch that was applied before): then applying again is harmless.
-    fn find_out(&self, unsure: Option<Unsure>, applied: Rev, last: Rev) -> Option<Applied> {
-        let Unsure {
-            applied_before,
-            outcome,
-        } = unsure?;
-        if applied_before < last && applied >= last {
+    fn find_out(
+        &self,
+        unsure: Option<Unsure>,
+        locked: &[Locked],
+        all: &[Checked<'_>],
+    ) -> Option<Vec<Applied>> {
+        let Unsure { before, outcomes } = unsure?;
+        let mut each = before.iter().zip(locked).zip(all);
+        // All of them moved or none.
+        let is_there = |((before, now), checked): ((&Rev, &Locked), &Checked<'_>)| {
+            *before < checked.last && now.applied >= checked.last
+        };
+        if each.any(is_there) {
             self.shared.counters.count_found_committed();
-            return Some(outcome);
+            return Some(outcomes);
         }
         self.shared.counters.count(Class::NotCommitted);
         None
     }
 }
 
-fn accept(
-    entry: &Entry,
-    kinds: &BTreeMap<KindNo, bool>,
-    types: &BTreeMap<TypeNo, bool>,
-) -> Result<Accepted, String> {
-    let event = entry.event.as_ref().map_err(Clone::clone)?;
-    if !kinds.get(&event.kind).is_some_and(|known| *known) {
-        return Err(format!("kind number {} was never given", event.kind.0));
-    }
-    if !types.get(&event.target_type).is_some_and(|known| *known) {
-        return Err(format!(
-            "target type number {} was never given",
-            event.target_type.0
-        ));
-    }
-    for (what, value) in [("seq", entry.seq.0), ("rev", event.rev.0)] {
-        if !(1..=Rev::MAX.0).contains(&value) {
-            return Err(format!("{what} {value} is outside 1 to {}", Rev::MAX.0));
-        }
-    }
-    if event.count > Rev::MAX.0 {
-        return Err(format!("count {} is over {}", event.count, Rev::MAX.0));
-    }
-    let edge = EdgeRow::new(
-        event.kind,
-        event.target_type,
-        IdKey::new(&event.target),
-        IdKey::new(&event.user),
-    );
-    let (active, rev, count) = (event.active, event.rev, event.count);
-    Ok(Accepted {
-        seq: entry.seq,
-        edge,
-        active,
-        rev,
-        count,
-    })
-}
-
 /// What a partition's row says, while it is locked.
+#[derive(Clone, Copy)]
 pub(super) struct Locked {
     pub fence: u64,
     pub epoch: u32,
@@ -262,63 +203,99 @@ pub(super) async fn lock_partition(
     session: &mut Session,
     partition: u16,
 ) -> Result<Locked, Failure> {
-    let mut sql = Sql::new("SELECT fence, epoch, applied, CAST(");
+    let mut locked = lock_partitions(session, &[partition]).await?;
+    match locked.remove(&partition) {
+        Some(locked) => Ok(locked),
+        None => Err(no_partition(session, partition).await?),
+    }
+}
+
+/// Locks partitions, in their order, so that two who lock several do not wait for each other.
+async fn lock_partitions(
+    session: &mut Session,
+    partitions: &[u16],
+) -> Result<BTreeMap<u16, Locked>, Failure> {
+    let mut sql = Sql::new("SELECT n, fence, epoch, applied, CAST(");
     sql.push(IS_MOVED)
-        .push(" AS UNSIGNED) FROM partitions WHERE n = ? FOR UPDATE");
-    sql.bind(partition);
-    let Some(row) = session.first(sql).await? else {
-        let count = session
-            .first(Sql::new("SELECT COUNT(*) FROM partitions"))
-            .await?;
-        let count: i64 = count.map(|row| row.try_get(0)).transpose()?.unwrap_or(0);
-        let partitions = u16::try_from(count).unwrap_or(u16::MAX);
-        return Err(LedgerError::NoPartition {
-            partition,
-            partitions,
-        }
-        .into());
-    };
-    Ok(Locked {
-        fence: row.try_get(0)?,
-        epoch: row.try_get(1)?,
-        applied: Rev(row.try_get(2)?),
-        is_moved: row.try_get::<u64, _>(3)? != 0,
-    })
+        .push(" AS UNSIGNED) FROM partitions WHERE n IN (");
+    let padded = padded(partitions);
+    sql.rows("?", padded.len()).push(") ORDER BY n FOR UPDATE");
+    for partition in padded {
+        sql.bind(partition);
+    }
+    let mut all = BTreeMap::new();
+    for row in session.all(sql).await? {
+        let locked = Locked {
+            fence: row.try_get(1)?,
+            epoch: row.try_get(2)?,
+            applied: Rev(row.try_get(3)?),
+            is_moved: row.try_get::<u64, _>(4)? != 0,
+        };
+        all.insert(row.try_get(0)?, locked);
+    }
+    Ok(all)
 }
 
-/// Locks the partition and compares the fence. Answers its epoch and how far it is applied.
-async fn fence(session: &mut Session, batch: &Batch) -> Result<(u32, Rev), Failure> {
-    let Locked {
-        fence: found,
-        epoch,
-        applied,
-        ..
-    } = lock_partition(session, batch.partition).await?;
-    if found != batch.fence {
-        let (partition, ours) = (batch.partition, batch.fence);
-        return Err(LedgerError::Fenced {
-            partition,
-            ours,
-            found,
-        }
-        .into());
+/// The same things, the last repeated up to a power of two: statements of few lengths stay
+/// prepared.
+fn padded<T: Copy>(things: &[T]) -> Vec<T> {
+    let mut padded = things.to_vec();
+    if let Some(last) = things.last() {
+        padded.resize(things.len().next_power_of_two(), *last);
     }
-    if batch.epoch > epoch {
-        return Err(LedgerError::FutureEpoch {
-            batch: batch.epoch,
-            ledger: epoch,
-        }
-        .into());
-    }
-    Ok((epoch, applied))
+    padded
 }
 
-/// Edges and targets: what lies in the partition.
+async fn no_partition(session: &mut Session, partition: u16) -> Result<Failure, Failure> {
+    let count = session
+        .first(Sql::new("SELECT COUNT(*) FROM partitions"))
+        .await?;
+    let count: i64 = count.map(|row| row.try_get(0)).transpose()?.unwrap_or(0);
+    let partitions = u16::try_from(count).unwrap_or(u16::MAX);
+    Ok(LedgerError::NoPartition {
+        partition,
+        partitions,
+    }
+    .into())
+}
+
+/// Locks the partitions and compares the fences. Answers what their rows say, in the order of the
+/// batches.
+async fn fence(session: &mut Session, all: &[Checked<'_>]) -> Result<Vec<Locked>, Failure> {
+    let mut partitions: Vec<u16> = all.iter().map(|checked| checked.batch.partition).collect();
+    partitions.sort_unstable();
+    let found = lock_partitions(session, &partitions).await?;
+    let mut locked = Vec::with_capacity(all.len());
+    for Checked { batch, .. } in all {
+        let Some(of_it) = found.get(&batch.partition) else {
+            return Err(no_partition(session, batch.partition).await?);
+        };
+        if of_it.fence != batch.fence {
+            return Err(LedgerError::Fenced {
+                partition: batch.partition,
+                ours: batch.fence,
+                found: of_it.fence,
+            }
+            .into());
+        }
+        if batch.epoch > of_it.epoch {
+            return Err(LedgerError::FutureEpoch {
+                batch: batch.epoch,
+                ledger: of_it.epoch,
+            }
+            .into());
+        }
+        locked.push(*of_it);
+    }
+    Ok(locked)
+}
+
+/// Edges and targets: what lies in the partitions. Answers the flips of each batch.
 async fn write_targets_side(
     session: &mut Session,
-    checked: &Checked<'_>,
+    all: &[Checked<'_>],
     edges: &mut Edges,
-) -> Result<Vec<Flip>, Failure> {
+) -> Result<Vec<Vec<Flip>>, Failure> {
     let mut targets: Targets = edges
         .keys()
         .map(|edge| (edge.target_row(), TargetValue::default()))
@@ -326,7 +303,9 @@ async fn write_targets_side(
     rows::read_edges(session, edges).await?;
     rows::read_targets(session, &mut targets).await?;
     let before = targets.clone();
-    let flips = fold_edges(&checked.accepted, edges, &mut targets, checked.last);
+    let fold =
+        |checked: &Checked<'_>| fold_edges(&checked.accepted, edges, &mut targets, checked.last);
+    let flips = all.iter().map(fold).collect();
     rows::write_edges(session, edges).await?;
     let changed: Vec<_> = targets
         .iter()
@@ -403,18 +382,38 @@ impl UsersSide {
     }
 }
 
+/// Moves on how far each partition is applied, where its batch is of the ledger's epoch. Answers
+/// how far each is.
 async fn move_on(
     session: &mut Session,
-    checked: &Checked<'_>,
-    before: Rev,
-) -> Result<Rev, Failure> {
-    let applied = before.max(checked.last);
-    if applied > before {
-        let mut sql = Sql::new("UPDATE partitions SET applied = ? WHERE n = ? AND fence = ?");
-        sql.bind(applied.0)
-            .bind(checked.batch.partition)
-            .bind(checked.batch.fence);
-        session.run(sql).await?;
+    all: &[Checked<'_>],
+    locked: &[Locked],
+) -> Result<Vec<Rev>, Failure> {
+    let mut applied = Vec::with_capacity(all.len());
+    let mut moved: Vec<(u16, Rev)> = Vec::new();
+    for (checked, locked) in all.iter().zip(locked) {
+        let is_newer = checked.last > locked.applied;
+        if is_newer && checked.batch.epoch == locked.epoch {
+            moved.push((checked.batch.partition, checked.last));
+            applied.push(checked.last);
+        } else {
+            applied.push(locked.applied);
+        }
     }
+    if moved.is_empty() {
+        return Ok(applied);
+    }
+    let moved = padded(&moved);
+    let mut sql = Sql::new("UPDATE partitions SET applied = CASE n");
+    for (partition, applied) in &moved {
+        sql.push(" WHEN ? THEN ?").bind(*partition).bind(applied.0);
+    }
+    sql.push(" END WHERE n IN (")
+        .rows("?", moved.len())
+        .push(")");
+    for (partition, _) in &moved {
+        sql.bind(*partition);
+    }
+    session.run(sql).await?;
     Ok(applied)
 }

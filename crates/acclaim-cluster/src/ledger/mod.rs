@@ -32,6 +32,7 @@ pub mod apply;
 pub mod blob;
 pub mod bulk;
 pub mod check;
+mod checked;
 pub mod codec;
 pub mod dictionary;
 pub mod error;

@@ -15,7 +15,7 @@ use acclaim_core::Rev;
 use acclaim_core::port::Clock;
 
 use super::limits::WorkerLimits;
-use super::poison;
+use super::together::{self, Together};
 use super::watched::{Watched, add, set};
 use crate::ledger::{
     Applied, Batch, Entry, KindNo, Lease, Ledger, LedgerError, LedgerEvent, TypeNo,
@@ -38,6 +38,8 @@ pub(super) struct Tools {
     pub limits: WorkerLimits,
     pub clock: Option<Arc<dyn Clock>>,
     pub watched: Arc<Watched>,
+    /// Batches that wait for the ledger.
+    pub together: Together,
 }
 
 impl Tools {
@@ -85,7 +87,7 @@ pub(super) enum Trouble {
 }
 
 /// Drains a partition for a while.
-pub(super) async fn take_turn(tools: &Tools, turn: Turn) -> Result<Ended, Trouble> {
+pub(super) async fn take_turn(tools: &Arc<Tools>, turn: Turn) -> Result<Ended, Trouble> {
     let marks = tools.redis.marks(turn.journal).await;
     // Asked for by now; any that is taken from here on ends the lease.
     compare_seats(tools, turn.lease)?;
@@ -142,7 +144,7 @@ fn compare_seats(tools: &Tools, lease: Lease) -> Result<(), Trouble> {
 
 /// Applies what was read and tells Redis. Answers whether buckets still wait for their TTL.
 async fn drain_batch(
-    tools: &Tools,
+    tools: &Arc<Tools>,
     turn: Turn,
     read: Vec<JournalEntry>,
     after: Rev,
@@ -167,8 +169,8 @@ async fn drain_batch(
             fence: turn.lease.fence,
             entries: read.into_iter().map(entry).collect(),
         };
-        let applied = poison::apply(&tools.ledger, &batch, &tools.limits, turn.attempt).await?;
-        count(&tools.watched, &batch, applied);
+        let (batch, applied) = together::apply(tools, batch, turn.attempt).await;
+        count(&tools.watched, &batch, applied?);
     }
     let told = tools
         .redis
@@ -272,15 +274,16 @@ mod tests {
     use crate::redis::decide::{DecideOp, Decided};
     use crate::redis::keys::TargetName;
 
-    async fn tools(server: &Server, url: &str) -> Tools {
+    async fn tools(server: &Server, url: &str) -> Arc<Tools> {
         let redis = Redis::open(&server.url(), RedisLimits::default()).await;
-        Tools {
+        Arc::new(Tools {
             redis: Arc::new(redis.unwrap()),
             ledger: Ledger::new(url, Bounds::default()).unwrap(),
             limits: WorkerLimits::default(),
             clock: None,
             watched: Arc::default(),
-        }
+            together: Together::new(1),
+        })
     }
 
     /// What the journal of an older epoch holds is applied by rev alone: the place up to which the

@@ -13,8 +13,11 @@ pub struct WorkerLimits {
     /// How long an event may wait for others before its batch begins. Nobody who waits for the
     /// ledger waits for this: they hurry their partition.
     pub batch_max_millis: u64,
-    /// Partitions drained at the same time. Each holds one connection to the ledger and one batch.
+    /// Partitions drained at the same time. Each holds one batch in memory.
     pub drains_at_once: usize,
+    /// Transactions of the ledger under way at the same time; batches that are ready meanwhile share
+    /// the next one. Each holds one connection.
+    pub transactions_at_once: usize,
     /// The shortest time between two looks at all partitions, while somebody waits for the ledger.
     pub poll_min_millis: u64,
     /// The longest time between two looks; less than `batch_max_millis`, which it counts towards.
@@ -55,7 +58,8 @@ impl Default for WorkerLimits {
         Self {
             batch_max_events: 1_000,
             batch_max_millis: 200,
-            drains_at_once: 4,
+            drains_at_once: 64,
+            transactions_at_once: 4,
             poll_min_millis: 5,
             poll_max_millis: 100,
             lease_millis: 10_000,
@@ -112,6 +116,8 @@ impl WorkerLimits {
         within("batch_max_events", events, 1, MAX_BATCH_EVENTS as u64)?;
         within("batch_max_millis", self.batch_max_millis, 2, 10_000)?;
         within("drains_at_once", self.drains_at_once as u64, 1, 1_024)?;
+        let transactions = self.transactions_at_once as u64;
+        within("transactions_at_once", transactions, 1, 64)?;
         let poll_most = self.batch_max_millis - 1;
         within("poll_max_millis", self.poll_max_millis, 1, poll_most)?;
         within(
@@ -207,6 +213,8 @@ mod tests {
             Err("lease_renew_millis")
         );
         assert_eq!(refused(|l| l.drains_at_once = 0), Err("drains_at_once"));
+        let most = refused(|l| l.transactions_at_once = 65);
+        assert_eq!(most, Err("transactions_at_once"));
         assert_eq!(refused(|l| l.journal_max_events = 0), Ok(()));
         assert_eq!(refused(|l| l.poison_attempts = 0), Err("poison_attempts"));
         assert_eq!(refused(|l| l.sweep_seconds = 0), Err("sweep_seconds"));

@@ -2,8 +2,9 @@
 //!
 //! One task a node. It owns partitions by lease, a fair part of all ([`share`]); it looks at all of
 //! its partitions in one go ([`look`]), more often while somebody waits; it takes turns at those
-//! that have something, a bounded number at once ([`drain`]); what the ledger refuses for good
-//! becomes dead letters ([`poison`], [`dead_letters`]).
+//! that have something, a bounded number at once ([`drain`]); what several have goes into the ledger
+//! in one transaction ([`together`]); what the ledger refuses for good becomes dead letters
+//! ([`poison`], [`dead_letters`]).
 //!
 //! What keeps it right whatever ends, hangs or comes back:
 //!
@@ -27,6 +28,7 @@ mod pause;
 mod poison;
 mod run;
 mod share;
+mod together;
 mod watched;
 
 use std::collections::BTreeSet;
@@ -46,6 +48,7 @@ use crate::ledger::lease::MAX_OWNER_BYTES;
 use crate::redis::connection::Redis;
 use drain::Tools;
 use run::Run;
+use together::Together;
 
 /// Why a worker cannot start.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -126,12 +129,14 @@ impl Worker {
             return Err(StartError::Name(name.to_owned()));
         }
         let (desk, watched) = (Arc::<Desk>::default(), Arc::<Watched>::default());
+        let transactions = limits.transactions_at_once;
         let tools = Tools {
             redis,
             ledger,
             limits,
             clock,
             watched: Arc::clone(&watched),
+            together: Together::new(transactions),
         };
         let run = Run::new(tools, name.to_owned(), Arc::clone(&desk));
         Ok(Self {

@@ -1,4 +1,4 @@
-//! Lanes of writes, one a server of Redis: see [`super::gather`].
+//! Lanes of writes, one a server of Redis: see [`crate::gather`].
 //!
 //! A pipeline carries one call for each partition that something waits for. A [`Piece`] is what one
 //! write has for one partition. It goes into one call, so its ops are
@@ -14,8 +14,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 pub use self::piece::{Answer, Piece, PieceFailure, Sent, Terms};
-use super::gather::Gather;
 use super::shared::Shared;
+use crate::gather::Gather;
+
+/// Pipelines to a server under way at once: one is worked on in Redis while the answers of the other
+/// are handed out.
+pub const PIPELINES: usize = 2;
 
 /// Which lane a piece waits in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -49,7 +53,7 @@ impl Lanes {
     /// Room for so many ops in all of them.
     pub fn new(max_ops: usize) -> Self {
         Self {
-            pieces: Gather::default(),
+            pieces: Gather::new(PIPELINES),
             ops: AtomicUsize::new(0),
             max_ops,
         }

@@ -102,8 +102,11 @@ impl Run {
                         .ledger_away
                         .store(true, Ordering::Relaxed);
                 }
-                self.ledger_failures = self.ledger_failures.saturating_add(1);
-                self.ledger_rests_until = now + pause(limits, self.ledger_failures);
+                // Turns that failed side by side are one failure.
+                if now >= self.ledger_rests_until {
+                    self.ledger_failures = self.ledger_failures.saturating_add(1);
+                    self.ledger_rests_until = now + pause(limits, self.ledger_failures);
+                }
             }
             Trouble::Ledger(error) => {
                 if is_refusal(error) {

@@ -285,7 +285,13 @@ fn worker() -> Vec<Key> {
         integer!(
             worker.drains_at_once at cluster.worker_limits.drains_at_once,
             Integer(1..=1_024),
-            "Partitions moved at the same time. Each holds a connection to the ledger."
+            "Partitions moved at the same time. Each holds a batch in memory."
+        ),
+        integer!(
+            worker.transactions_at_once at cluster.worker_limits.transactions_at_once,
+            Integer(1..=64),
+            "Transactions of the ledger under way at the same time; what is ready meanwhile shares the \
+             next one. Each holds a connection to the ledger."
         ),
         integer!(
             worker.poll_min_millis at cluster.worker_limits.poll_min_millis,

@@ -1,9 +1,9 @@
-//! Gathering: what waits for a server of Redis while pipelines to it are under way goes into the
-//! next one, so that under load one system call and one wake-up serve many callers.
+//! Gathering: what waits for a server while rounds with it are under way goes into the next one, so
+//! that under load one round serves many callers.
 //!
-//! There are no timers and no idle tasks: a pipeline is run while something waits. (The combiner of
+//! There are no timers and no idle tasks: a round is run while something waits. (The combiner of
 //! the embedded engine blocks a thread for each taker; here what is slow is a call that a task can
-//! wait for.) [`PIPELINES`] of them are under way at once.
+//! wait for.)
 //!
 //! This part decides only who goes together; it knows nothing of what waits.
 
@@ -12,51 +12,52 @@ use std::hash::Hash;
 
 use parking_lot::Mutex;
 
-/// Pipelines of a lane under way at once: one is worked on in Redis while the answers of the other
-/// are handed out.
-const PIPELINES: u32 = 2;
-
 struct Lane<T> {
     waiting: VecDeque<T>,
-    /// Pipelines under way.
-    pipelines: u32,
+    /// Rounds under way.
+    rounds: usize,
 }
 
 /// What waits, by lane. A lane in which nothing waits and nothing is under way is not there.
-pub struct Gather<K, T>(Mutex<HashMap<K, Lane<T>>>);
-
-impl<K, T> Default for Gather<K, T> {
-    fn default() -> Self {
-        Self(Mutex::default())
-    }
+pub struct Gather<K, T> {
+    lanes: Mutex<HashMap<K, Lane<T>>>,
+    max_rounds: usize,
 }
 
 impl<K: Eq + Hash, T> Gather<K, T> {
-    /// Puts something into a lane. Answers whether a pipeline is to be run now, which then asks for
+    /// Lanes with at most so many rounds under way at once, each.
+    pub fn new(max_rounds: usize) -> Self {
+        Self {
+            lanes: Mutex::default(),
+            max_rounds: max_rounds.max(1),
+        }
+    }
+
+    /// Puts something into a lane. Answers whether a round is to be run now, which then asks for
     /// [`Gather::next`] until there is nothing.
     #[must_use]
     pub fn put(&self, key: K, put: impl FnOnce(&mut VecDeque<T>)) -> bool {
-        let mut lanes = self.0.lock();
+        let mut lanes = self.lanes.lock();
         let lane = lanes.entry(key).or_insert_with(|| Lane {
             waiting: VecDeque::new(),
-            pipelines: 0,
+            rounds: 0,
         });
         put(&mut lane.waiting);
-        let begins = lane.pipelines < PIPELINES;
-        lane.pipelines += u32::from(begins);
+        let begins = lane.rounds < self.max_rounds;
+        lane.rounds += usize::from(begins);
         begins
     }
 
-    /// What goes into the next pipeline; nothing ends the pipeline that asks.
+    /// What goes into the next round; nothing ends the round that asks.
     pub fn next(&self, key: &K, take: impl FnOnce(&mut VecDeque<T>) -> Vec<T>) -> Vec<T> {
-        let mut lanes = self.0.lock();
+        let mut lanes = self.lanes.lock();
         let Some(lane) = lanes.get_mut(key) else {
             return Vec::new();
         };
         let taken = take(&mut lane.waiting);
         if taken.is_empty() {
-            lane.pipelines -= 1;
-            if lane.pipelines == 0 {
+            lane.rounds -= 1;
+            if lane.rounds == 0 {
                 lanes.remove(key);
             }
         }
@@ -68,14 +69,16 @@ impl<K: Eq + Hash, T> Gather<K, T> {
 mod tests {
     use super::*;
 
+    const ROUNDS: usize = 2;
+
     fn all(waiting: &mut VecDeque<u32>) -> Vec<u32> {
         waiting.drain(..).collect()
     }
 
     #[test]
     fn what_waits_goes_together() {
-        let gather = Gather::default();
-        for number in 0..PIPELINES {
+        let gather = Gather::new(ROUNDS);
+        for number in 0..ROUNDS as u32 {
             assert!(gather.put('a', |waiting| waiting.push_back(number)));
             assert_eq!(gather.next(&'a', all), [number]);
         }
@@ -86,15 +89,15 @@ mod tests {
     }
 
     #[test]
-    fn a_lane_goes_with_its_last_pipeline() {
-        let gather = Gather::default();
-        for number in 0..PIPELINES {
+    fn a_lane_goes_with_its_last_round() {
+        let gather = Gather::new(ROUNDS);
+        for number in 0..ROUNDS as u32 {
             assert!(gather.put('a', |waiting| waiting.push_back(number)));
         }
-        assert_eq!(gather.next(&'a', all).len(), PIPELINES as usize);
-        for left in (0..PIPELINES).rev() {
+        assert_eq!(gather.next(&'a', all).len(), ROUNDS);
+        for left in (0..ROUNDS).rev() {
             assert!(gather.next(&'a', all).is_empty());
-            assert_eq!(gather.0.lock().is_empty(), left == 0);
+            assert_eq!(gather.lanes.lock().is_empty(), left == 0);
         }
         assert!(gather.next(&'a', all).is_empty());
         assert!(gather.put('a', |waiting| waiting.push_back(1)));
