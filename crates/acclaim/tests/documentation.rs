@@ -31,6 +31,9 @@ const NOT_RUN: &[&str] = &[
     "cargo build --release\nexport PATH=\"$PWD/target/release:$PATH\"\n",
     "cargo run --release -p acclaim-bench -- compare\n\
      cargo run --release -p acclaim-bench -- growth\n\
+     cargo run --release -p acclaim-bench -- feed\n",
+    "cargo run --release -p acclaim-bench -- compare\n\
+     cargo run --release -p acclaim-bench -- growth\n\
      cargo run --release -p acclaim-bench -- feed\n\
      cargo run --release -p acclaim-bench -- cluster\n",
     "cargo run -p acclaim-proof\n",

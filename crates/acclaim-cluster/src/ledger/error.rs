@@ -230,12 +230,19 @@ impl From<sqlx::Error> for Failure {
     }
 }
 
+/// What TiDB says when others took a lock before this transaction again and again.
+const LOCK_RETRIES_OVER: &str = "pessimistic lock retry limit reached";
+
 /// What kind of trouble an error is, or `None` where another try would end the same.
 pub(crate) fn class(error: &sqlx::Error) -> Option<Class> {
     match error {
         sqlx::Error::Database(error) => {
             let error = error.try_downcast_ref::<MySqlDatabaseError>()?;
-            class_of_number(error.number())
+            match class_of_number(error.number()) {
+                // TiDB has no number of its own for it.
+                None if error.message().contains(LOCK_RETRIES_OVER) => Some(Class::LockWait),
+                class => class,
+            }
         }
         sqlx::Error::Io(_)
         | sqlx::Error::Tls(_)
