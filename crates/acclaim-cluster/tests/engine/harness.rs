@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use acclaim_cluster::engine::{Cluster, ClusterConfig, ClusterLimits};
 use acclaim_cluster::ledger::Ledger;
+use acclaim_cluster::redis::connection::RedisLimits;
 use acclaim_cluster::redis::keys::TargetName;
 use acclaim_cluster::worker::WorkerLimits;
 use acclaim_core::model::Partitions;
@@ -33,6 +34,15 @@ pub struct Clustered<P: Pair = SingleAndMariaDb> {
     pair: PhantomData<P>,
 }
 
+/// These tests break nothing: a server that takes long has a busy machine, and is waited for.
+fn patient() -> RedisLimits {
+    RedisLimits {
+        response_timeout_millis: 10_000,
+        call_timeout_millis: 30_000,
+        ..RedisLimits::default()
+    }
+}
+
 /// Small limits, so that short tests cross them.
 fn limits() -> ClusterLimits {
     ClusterLimits {
@@ -42,6 +52,7 @@ fn limits() -> ClusterLimits {
         job_step_edges: 300,
         health_interval_millis: 50,
         read_wait_max_millis: 20_000,
+        write_max_millis: 30_000,
         ..ClusterLimits::default()
     }
 }
@@ -111,6 +122,7 @@ impl<P: Pair> Harness for Clustered<P> {
         let config = ClusterConfig {
             partitions: PARTITIONS,
             limits: limits(),
+            redis: patient(),
             worker: Some(worker()),
             ..ClusterConfig::new(&servers.redis.url(), servers.database.url(), "one")
         };
