@@ -6,12 +6,13 @@ use acclaim_core::port::Idempotency;
 use acclaim_core::{Action, Id, Origin, Rev, Transition};
 use redis::Value;
 
-use super::connection::{self, Redis, Wait};
+use super::connection::Redis;
 use super::error::RedisError;
 use super::event::origin_text;
 use super::idempotency;
 use super::keys::{Partition, TargetName};
 use super::load::Cold;
+use super::rounds::{self, Wait};
 use super::script::{self, Call, DECIDE};
 
 /// One op as the script takes it.
@@ -78,7 +79,7 @@ pub type Answered = Result<(Vec<Decided>, bool), RedisError>;
 
 /// Calls that need another try, with how many ops each has.
 pub struct Unanswered {
-    calls: connection::Unanswered,
+    calls: rounds::Unanswered,
     ops: Vec<usize>,
 }
 
@@ -129,7 +130,7 @@ impl Redis {
 }
 
 fn read_each(
-    answers: Vec<(usize, connection::Answer)>,
+    answers: Vec<(usize, rounds::Answer)>,
     ops: &[usize],
     waited: bool,
 ) -> Vec<(usize, Answered)> {

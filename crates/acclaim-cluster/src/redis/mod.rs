@@ -13,6 +13,7 @@
 //!
 //! This module knows no SQL: what a load reads comes through [`load::Source`].
 
+mod access;
 pub mod address;
 pub mod connection;
 pub mod decide;
@@ -20,6 +21,7 @@ pub mod durability;
 pub mod error;
 pub mod event;
 pub mod idempotency;
+mod identity;
 pub mod journal;
 pub mod keys;
 pub mod layout;
@@ -33,6 +35,7 @@ pub mod progress;
 pub mod read;
 mod refusal;
 pub mod renew;
+mod rounds;
 mod scan;
 mod script;
 pub mod seat;

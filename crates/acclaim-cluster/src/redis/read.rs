@@ -5,10 +5,11 @@ use acclaim_core::{EdgeState, Id, Rev};
 
 use redis::Value;
 
-use super::connection::{self, Redis};
+use super::connection::Redis;
 use super::error::RedisError;
 use super::keys::{Partition, TargetName};
 use super::load::Cold;
+use super::rounds;
 use super::script::{self, Call, READ};
 
 /// An edge with the count of its target, or what must be loaded first.
@@ -102,11 +103,11 @@ pub type Answered = (usize, Result<Vec<Found>, RedisError>);
 
 /// Calls that need another try, with how many edges each asks for.
 pub struct Unanswered {
-    calls: connection::Unanswered,
+    calls: rounds::Unanswered,
     edges: Vec<usize>,
 }
 
-fn read_each(answers: Vec<(usize, connection::Answer)>, edges: &[usize]) -> Vec<Answered> {
+fn read_each(answers: Vec<(usize, rounds::Answer)>, edges: &[usize]) -> Vec<Answered> {
     let answers = answers.into_iter();
     answers
         .map(|(place, reply)| (place, reply.and_then(|reply| read(&reply, edges[place]))))

@@ -17,11 +17,12 @@ use redis::{Cmd, Value};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use super::access::Access;
 use super::address::{Address, RedisUrl, Shape};
 use super::error::RedisError;
 use super::keys::Partition;
 use super::limits::RedisLimits;
-use super::node::{Access, Node};
+use super::node::Node;
 use super::seat::Seats;
 use super::slots::{SlotMap, slot_of, slot_of_key};
 
