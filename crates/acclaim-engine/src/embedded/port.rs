@@ -191,10 +191,15 @@ impl Journal for EmbeddedEngine {
             });
         }
         let reader = LogReader::new(self.shared.segments.clone());
+        // After the end: the names of whatever is before it are known by now.
         let dictionary = self.shared.dictionary.load_full();
         let read = tokio::task::spawn_blocking(move || {
             let mut events = Vec::new();
             reader.changes_after(after.seq, |change| {
+                // Durable, but reads do not show it yet, and its names may not be known.
+                if change.seq > end.seq {
+                    return ControlFlow::Break(());
+                }
                 if let Some(edge) = dictionary.edge_key(&change.edge) {
                     let (active, rev) = (change.after.active, change.after.rev);
                     events.push(Event {
