@@ -3,10 +3,14 @@
 //! What a partition owes is its newest transition beyond what the ledger has, looked at once, when
 //! the read comes; then the read waits until the ledger has that, for a bounded time. A partition
 //! that is cold owes nothing.
+//!
+//! Where the worker of the same process drains a partition it tells what the ledger has, as soon as
+//! it has it; otherwise Redis is asked, again and again.
 
 use std::time::Duration;
 
 use acclaim_core::Rev;
+use futures::future::join_all;
 use tokio::time::Instant;
 
 use super::shared::Shared;
@@ -15,6 +19,19 @@ use crate::redis::progress::Progress;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
 const LONGEST_PAUSE: Duration = Duration::from_millis(20);
+/// How long our own worker is waited for before Redis is asked all the same.
+const OWN_PAUSE: Duration = Duration::from_millis(50);
+
+/// How it is known that the ledger has some places.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reached {
+    /// Our own worker applied the events at these very places.
+    Told,
+    /// Redis says that nothing is owed up to there, or lacks the partition and owes nothing.
+    Durable,
+    /// It does not have them yet, as far as is known, and the time is over.
+    TooLate,
+}
 
 impl Shared {
     /// Waits until the ledger has what these partitions have now. Answers whether it does; `false`
@@ -50,36 +67,70 @@ impl Shared {
     /// The same, for places of partitions and a time of the caller's.
     pub async fn ledger_has_places(
         &self,
-        mut owed: Vec<(u16, Rev)>,
+        owed: Vec<(u16, Rev)>,
         longest: Duration,
     ) -> Result<bool, RedisError> {
-        if owed.is_empty() {
-            return Ok(true);
-        }
         let end = Instant::now() + longest;
+        let owed = self.still_owed(owed).await?;
+        Ok(self.ledger_gets(owed, end).await? != Reached::TooLate)
+    }
+
+    /// The same, for places that were given only now: it is not asked first whether the ledger has
+    /// them already.
+    pub async fn ledger_gets(
+        &self,
+        mut owed: Vec<(u16, Rev)>,
+        end: Instant,
+    ) -> Result<Reached, RedisError> {
         let mut pause = FIRST_PAUSE;
         let mut asked = false;
         loop {
-            let numbers: Vec<u16> = owed.iter().map(|(number, _)| *number).collect();
-            let found = self.progress_of(&numbers).await?;
-            let mut left = Vec::new();
-            for ((number, place), (_, progress)) in owed.into_iter().zip(found) {
-                if progress.is_some_and(|progress| progress.durable < place) {
-                    left.push((number, place));
-                }
-            }
-            owed = left;
             if owed.is_empty() {
-                return Ok(true);
+                return Ok(Reached::Durable);
             }
             if Instant::now() >= end {
-                return Ok(false);
+                return Ok(Reached::TooLate);
             }
-            if !std::mem::replace(&mut asked, true) {
-                self.hurry(&owed).await;
+            let are_own = self
+                .hurry(&owed, !std::mem::replace(&mut asked, true))
+                .await;
+            // One's own worker tells; others' are asked about.
+            let wait = if are_own { OWN_PAUSE } else { pause };
+            let wait = end.min(Instant::now() + wait);
+            if self.own_worker_told(&owed, wait).await {
+                return Ok(Reached::Told);
             }
-            tokio::time::sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
+            owed = self.still_owed(owed).await?;
+        }
+    }
+
+    /// Those of which Redis does not say that the ledger has them.
+    async fn still_owed(&self, mut owed: Vec<(u16, Rev)>) -> Result<Vec<(u16, Rev)>, RedisError> {
+        let numbers: Vec<u16> = owed.iter().map(|(number, _)| *number).collect();
+        let found = self.progress_of(&numbers).await?;
+        let mut found = found.into_iter();
+        owed.retain(|(_, place)| {
+            let progress = found.next().and_then(|(_, progress)| progress);
+            progress.is_some_and(|progress| progress.durable < *place)
+        });
+        Ok(owed)
+    }
+
+    /// Waits until the worker of this process told of all of these, or for a while.
+    async fn own_worker_told(&self, owed: &[(u16, Rev)], until: Instant) -> bool {
+        let told = owed
+            .iter()
+            .map(|(number, place)| self.worker.applied(self.partition(*number), *place));
+        let all = async { join_all(told).await.into_iter().all(|told| told) };
+        match tokio::time::timeout_at(until, all).await {
+            Ok(true) => true,
+            // Some are not its own.
+            Ok(false) => {
+                tokio::time::sleep_until(until).await;
+                false
+            }
+            Err(_) => false,
         }
     }
 
@@ -96,11 +147,16 @@ impl Shared {
         Ok(numbers.iter().copied().zip(found).collect())
     }
 
-    /// Asks whoever drains these partitions to hurry.
-    async fn hurry(&self, owed: &[(u16, Rev)]) {
+    /// Asks whoever drains these partitions to hurry; workers of other processes only the `first`
+    /// time, since Redis keeps that. Answers whether all are our own worker's.
+    async fn hurry(&self, owed: &[(u16, Rev)], first: bool) -> bool {
+        let mut are_own = true;
         for (number, place) in owed {
-            let is_own = self.worker.hurry(*number);
-            if is_own {
+            if self.worker.hurry(*number) {
+                continue;
+            }
+            are_own = false;
+            if !first {
                 continue;
             }
             let asked = self.redis.want_durable(self.partition(*number), *place);
@@ -109,5 +165,6 @@ impl Shared {
                 tracing::debug!(%error, number, "a worker could not be asked to hurry");
             }
         }
+        are_own
     }
 }

@@ -18,6 +18,7 @@ use super::names::Names;
 use crate::ledger::Ledger;
 use crate::ledger::store::Store;
 use crate::redis::connection::Redis;
+use crate::redis::keys::Partition;
 use crate::worker::Hurry;
 
 /// What all parts of an open engine share.
@@ -61,6 +62,14 @@ impl OwnWorker {
     /// Has a partition drained at once. Answers whether it is ours to drain.
     pub fn hurry(&self, partition: u16) -> bool {
         self.0.as_ref().is_some_and(|hurry| hurry.ask(partition))
+    }
+
+    /// Waits until it tells that the ledger has an event, which it may never do.
+    pub async fn applied(&self, journal: Partition, place: Rev) -> bool {
+        match &self.0 {
+            Some(hurry) => hurry.applied(journal, place).await,
+            None => false,
+        }
     }
 }
 

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use acclaim_core::port::{Ack, Applied, Fingerprint, Idempotency, Place, Write};
-use acclaim_core::{Op, WriteError};
+use acclaim_core::{Op, Rev, WriteError};
 use futures::future::join_all;
 use tokio::time::Instant;
 
 use super::acks;
+use super::barrier::Reached;
 use super::errors::{unavailable, unknown};
 use super::lane::{Answer, Piece, PieceFailure, Sent, Terms};
 use super::shared::Shared;
@@ -75,7 +76,8 @@ impl Shared {
         let answers = self.decide_parts(write.ops.len(), parts, terms).await?;
         self.look_at_end(&write.ops, &answers, &partitions).await;
         if ack == Ack::Ledger {
-            self.wait_for_ledger(&touched, deadline).await?;
+            let given = places_given(&write.ops, &answers, &partitions);
+            self.wait_for_ledger(&touched, given, deadline).await?;
             if self.turns(&touched) != turns {
                 let reason = "Redis came back or another took its place meanwhile";
                 return Err(unknown(&reason));
@@ -224,12 +226,26 @@ impl Shared {
         }
     }
 
-    async fn wait_for_ledger(&self, touched: &[u16], deadline: Instant) -> Result<(), WriteError> {
-        let owed = self.owed(touched).await.map_err(|error| unknown(&error))?;
-        let left = deadline.saturating_duration_since(Instant::now());
-        match self.ledger_has_places(owed, left).await {
-            Ok(true) => self.are_here(touched).await,
-            Ok(false) => Err(unknown(&"it is decided, but not in the ledger in time")),
+    /// Waits until the ledger has a write: the places that it was given, and all that the touched
+    /// partitions owe where no place is known.
+    async fn wait_for_ledger(
+        &self,
+        touched: &[u16],
+        given: BTreeMap<u16, Rev>,
+        deadline: Instant,
+    ) -> Result<(), WriteError> {
+        let others = touched.iter().copied();
+        let others: Vec<u16> = others
+            .filter(|number| !given.contains_key(number))
+            .collect();
+        let mut owed: Vec<(u16, Rev)> = given.into_iter().collect();
+        if !others.is_empty() {
+            owed.extend(self.owed(&others).await.map_err(|error| unknown(&error))?);
+        }
+        match self.ledger_gets(owed, deadline).await {
+            Ok(Reached::Told) if others.is_empty() => Ok(()),
+            Ok(Reached::Told | Reached::Durable) => self.are_here(touched).await,
+            Ok(Reached::TooLate) => Err(unknown(&"it is decided, but not in the ledger in time")),
             Err(error) => Err(unknown(&error)),
         }
     }
@@ -246,6 +262,21 @@ impl Shared {
         }
         Err(unknown(&"Redis was emptied before the ledger had it"))
     }
+}
+
+/// The newest place that a write was given in each partition in which all that it asked was a
+/// change. What was so already, and a kept answer, may stand at any place; an import's rev is none.
+fn places_given(ops: &[Op], answers: &[Answer], partitions: &[u16]) -> BTreeMap<u16, Rev> {
+    let mut given = BTreeMap::<u16, Option<Rev>>::new();
+    for ((op, (answer, replayed)), partition) in ops.iter().zip(answers).zip(partitions) {
+        let is_new = answer.changed && !replayed && op.at.is_none();
+        let newest = given.entry(*partition).or_insert(Some(Rev::ZERO));
+        *newest = newest.filter(|_| is_new).map(|place| place.max(answer.rev));
+    }
+    let known = given.into_iter();
+    known
+        .filter_map(|(number, place)| Some((number, place?)))
+        .collect()
 }
 
 /// The partition of each op.

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use acclaim_core::Rev;
 use acclaim_core::port::Clock;
 
+use super::desk::Desk;
 use super::limits::WorkerLimits;
 use super::together::{self, Together};
 use super::watched::{Watched, add, set};
@@ -38,6 +39,7 @@ pub(super) struct Tools {
     pub limits: WorkerLimits,
     pub clock: Option<Arc<dyn Clock>>,
     pub watched: Arc<Watched>,
+    pub desk: Arc<Desk>,
     /// Batches that wait for the ledger.
     pub together: Together,
 }
@@ -171,6 +173,8 @@ async fn drain_batch(
         };
         let (batch, applied) = together::apply(tools, batch, turn.attempt).await;
         count(&tools.watched, &batch, applied?);
+        let places = batch.entries.iter().map(|entry| entry.seq);
+        tools.desk.tell(turn.journal, places);
     }
     let told = tools
         .redis
@@ -282,7 +286,8 @@ mod tests {
             limits: WorkerLimits::default(),
             clock: None,
             watched: Arc::default(),
-            together: Together::new(1),
+            desk: Arc::default(),
+            together: together::new(&WorkerLimits::default()),
         })
     }
 

@@ -1,7 +1,8 @@
 //! The worker: moves every event out of Redis's journals into the ledger.
 //!
 //! One task a node. It owns partitions by lease, a fair part of all ([`share`]); it looks at all of
-//! its partitions in one go ([`look`]), more often while somebody waits; it takes turns at those
+//! its partitions in one go ([`look`]), more often while somebody waits; those of its own process tell it of what they wait for,
+//! and are told when the ledger has it ([`desk`]); it takes turns at those
 //! that have something, a bounded number at once ([`drain`]); what several have goes into the ledger
 //! in one transaction ([`together`]); what the ledger refuses for good becomes dead letters
 //! ([`poison`], [`dead_letters`]).
@@ -21,6 +22,7 @@
 
 pub mod backlog;
 pub mod dead_letters;
+mod desk;
 mod drain;
 mod limits;
 mod look;
@@ -31,24 +33,22 @@ mod share;
 mod together;
 mod watched;
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use acclaim_core::port::Clock;
-use parking_lot::Mutex;
-use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 pub use backlog::Backlog;
+pub use desk::Hurry;
 pub use limits::{BadLimit, WorkerLimits};
 pub use watched::{Watched, WorkerNumbers};
 
 use crate::ledger::Ledger;
 use crate::ledger::lease::MAX_OWNER_BYTES;
 use crate::redis::connection::Redis;
+use desk::Desk;
 use drain::Tools;
 use run::Run;
-use together::Together;
 
 /// Why a worker cannot start.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -68,38 +68,6 @@ pub struct Stopped {
     pub drained: bool,
     /// Whether its leases are given back, so that others need not wait for them to end.
     pub given_back: bool,
-}
-
-/// What the worker's task and its handles share.
-#[derive(Debug, Default)]
-pub(crate) struct Desk {
-    /// The partitions owned now.
-    owned: Mutex<BTreeSet<u16>>,
-    /// The partitions that somebody asked to hurry.
-    asked: Mutex<BTreeSet<u16>>,
-    wake: Notify,
-    stop: Notify,
-}
-
-/// A way to ask the worker of this process to hurry.
-#[derive(Clone, Debug)]
-pub struct Hurry {
-    desk: Arc<Desk>,
-}
-
-impl Hurry {
-    /// Has a partition drained at once. Answers whether the worker owns it; whose worker is another
-    /// process's asks through Redis: [`Redis::want_durable`].
-    #[must_use]
-    pub fn ask(&self, partition: u16) -> bool {
-        if !self.desk.owned.lock().contains(&partition) {
-            return false;
-        }
-        if self.desk.asked.lock().insert(partition) {
-            self.desk.wake.notify_one();
-        }
-        true
-    }
 }
 
 /// A running worker. Dropped without [`Worker::stop`], it ends at once and keeps its leases until
@@ -129,14 +97,15 @@ impl Worker {
             return Err(StartError::Name(name.to_owned()));
         }
         let (desk, watched) = (Arc::<Desk>::default(), Arc::<Watched>::default());
-        let transactions = limits.transactions_at_once;
+        let together = together::new(&limits);
         let tools = Tools {
             redis,
             ledger,
             limits,
             clock,
             watched: Arc::clone(&watched),
-            together: Together::new(transactions),
+            desk: Arc::clone(&desk),
+            together,
         };
         let run = Run::new(tools, name.to_owned(), Arc::clone(&desk));
         Ok(Self {
@@ -149,9 +118,7 @@ impl Worker {
     /// A way to ask it to hurry.
     #[must_use]
     pub fn hurry(&self) -> Hurry {
-        Hurry {
-            desk: Arc::clone(&self.desk),
-        }
+        Hurry::at(&self.desk)
     }
 
     /// What it counts and measures.
@@ -162,7 +129,7 @@ impl Worker {
 
     /// Drains what is there, within the limit, gives the leases back and ends.
     pub async fn stop(mut self) -> Stopped {
-        self.desk.stop.notify_one();
+        self.desk.stop();
         let not_so = Stopped {
             drained: false,
             given_back: false,

@@ -83,6 +83,38 @@ async fn who_waits_is_not_kept_waiting() {
     worker.stop().await;
 }
 
+/// Those of the worker's process are told when the ledger has an event, without asking Redis.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_waits_in_the_same_process_is_told() {
+    let mut stage = Stage::with(2).await;
+    let slow = WorkerLimits {
+        batch_max_millis: 10_000,
+        poll_max_millis: 50,
+        ..limits()
+    };
+    let worker = stage.start("one", slow);
+    stage.drained().await;
+    stage.toggle(1..=1, 1..=1).await;
+    let journal = stage.journal(stage.post(1).partition(2));
+    let Marks::Known { last, .. } = stage.redis.marks(journal).await.unwrap() else {
+        panic!("it was just written to");
+    };
+    let hurry = worker.hurry();
+    assert!(hurry.ask(journal.number));
+    assert!(hurry.applied(journal, last).await);
+    assert_eq!(
+        stage.ledger.partitions().await.unwrap()[usize::from(journal.number)].applied,
+        last
+    );
+    // Who asks again later is told too.
+    assert!(hurry.applied(journal, last).await);
+    worker.stop().await;
+    assert!(
+        !hurry.applied(journal, last).await,
+        "nobody owns it any more"
+    );
+}
+
 /// Events that come together are one transaction: nobody waits, so the first waits for the others.
 #[tokio::test(flavor = "multi_thread")]
 async fn nobody_waits_so_events_gather() {

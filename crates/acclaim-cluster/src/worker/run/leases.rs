@@ -147,8 +147,7 @@ impl Run {
 
     pub(super) fn publish_owned(&self) {
         let staying = self.share.iter().filter(|held| !held.is_leaving);
-        let owned = staying.map(|held| held.lease.partition).collect();
-        *self.desk.owned.lock() = owned;
+        self.desk.own(staying.map(|held| held.lease.partition));
         set(&self.tools.watched.partitions_owned, self.share.len());
     }
 }

@@ -93,7 +93,7 @@ impl Run {
     }
 
     pub(super) fn hurry(&mut self) {
-        let asked = std::mem::take(&mut *self.desk.asked.lock());
+        let asked = self.desk.take_asked();
         let now = Instant::now();
         for partition in asked {
             add(&self.tools.watched.hurries, 1_u64);

@@ -14,11 +14,12 @@ use std::time::Duration;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
 
+use super::Stopped;
+use super::desk::Desk;
 use super::drain::{Ended, Tools, Trouble};
 use super::look::Seen;
 use super::share::Share;
 use super::watched::add;
-use super::{Desk, Stopped};
 use crate::ledger::{Lease, LedgerError};
 
 /// What was under way and ended.
@@ -116,8 +117,8 @@ impl Run {
                 Some(done) = self.under_way.join_next(), if !self.under_way.is_empty() => {
                     self.note(done);
                 }
-                () = desk.wake.notified() => self.hurry(),
-                () = desk.stop.notified(), if self.stopping.is_none() => self.begin_stop(),
+                () = desk.asked() => self.hurry(),
+                () = desk.stopped(), if self.stopping.is_none() => self.begin_stop(),
                 () = tokio::time::sleep_until(wakes) => {}
             }
         }
