@@ -18,18 +18,32 @@ struct Lane<T> {
     rounds: usize,
 }
 
+/// Whether what waits is worth another round beside those under way.
+type IsWorthIt<T> = Box<dyn Fn(&VecDeque<T>) -> bool + Send + Sync>;
+
 /// What waits, by lane. A lane in which nothing waits and nothing is under way is not there.
 pub struct Gather<K, T> {
     lanes: Mutex<HashMap<K, Lane<T>>>,
     max_rounds: usize,
+    is_worth_another: IsWorthIt<T>,
 }
 
 impl<K: Eq + Hash, T> Gather<K, T> {
     /// Lanes with at most so many rounds under way at once, each.
     pub fn new(max_rounds: usize) -> Self {
+        Self::sparing(max_rounds, |_| true)
+    }
+
+    /// The same, where a round is run beside others only if what waits is worth it. What is not
+    /// waits for one under way to end.
+    pub fn sparing(
+        max_rounds: usize,
+        is_worth_another: impl Fn(&VecDeque<T>) -> bool + Send + Sync + 'static,
+    ) -> Self {
         Self {
             lanes: Mutex::default(),
             max_rounds: max_rounds.max(1),
+            is_worth_another: Box::new(is_worth_another),
         }
     }
 
@@ -43,7 +57,8 @@ impl<K: Eq + Hash, T> Gather<K, T> {
             rounds: 0,
         });
         put(&mut lane.waiting);
-        let begins = lane.rounds < self.max_rounds;
+        let begins = lane.rounds == 0
+            || lane.rounds < self.max_rounds && (self.is_worth_another)(&lane.waiting);
         lane.rounds += usize::from(begins);
         begins
     }
@@ -54,7 +69,11 @@ impl<K: Eq + Hash, T> Gather<K, T> {
         let Some(lane) = lanes.get_mut(key) else {
             return Vec::new();
         };
-        let taken = take(&mut lane.waiting);
+        let goes_on = lane.rounds <= 1 || (self.is_worth_another)(&lane.waiting);
+        let taken = match goes_on {
+            true => take(&mut lane.waiting),
+            false => Vec::new(),
+        };
         if taken.is_empty() {
             lane.rounds -= 1;
             if lane.rounds == 0 {
@@ -86,6 +105,22 @@ mod tests {
         assert!(!gather.put('a', |waiting| waiting.push_front(6)));
         assert!(gather.put('b', |waiting| waiting.push_back(1)));
         assert_eq!(gather.next(&'a', all), [6, 7]);
+    }
+
+    #[test]
+    fn rounds_beside_others_are_worth_it() {
+        let gather = Gather::sparing(ROUNDS, |waiting: &VecDeque<u32>| waiting.len() >= 2);
+        assert!(gather.put('a', |waiting| waiting.push_back(1)), "the first");
+        assert_eq!(gather.next(&'a', all), [1]);
+        assert!(!gather.put('a', |waiting| waiting.push_back(2)));
+        assert!(gather.put('a', |waiting| waiting.push_back(3)));
+        assert_eq!(gather.next(&'a', all), [2, 3]);
+        // Two are under way; of those that end the last sees to what waits.
+        assert!(!gather.put('a', |waiting| waiting.push_back(4)));
+        assert!(gather.next(&'a', all).is_empty());
+        assert_eq!(gather.next(&'a', all), [4]);
+        assert!(gather.next(&'a', all).is_empty());
+        assert!(gather.lanes.lock().is_empty());
     }
 
     #[test]

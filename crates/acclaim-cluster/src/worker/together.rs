@@ -1,24 +1,30 @@
 //! Batches of different partitions that wait for the ledger go into it together.
 //!
 //! What a transaction costs hardly depends on how many events it has, until they are hundreds, and
-//! a partition seldom has hundreds at once. So while transactions are under way the batches that
-//! are ready wait, and those that waited share the next one. Nobody waits for others to come.
+//! a partition seldom has hundreds at once. So while a transaction is under way the batches that
+//! are ready wait, and those that waited share the next one. Another is begun beside it only where
+//! a whole one's events wait, or one batch has waited for long: side by side they hold each other
+//! up, and small ones cost the ledger more. Nobody waits for others to come.
 //!
 //! A transaction of several that is refused says little about any of them: then each goes by
 //! itself, where it is found out which events are refused ([`super::poison`]).
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use super::drain::Tools;
+use super::limits::WorkerLimits;
 use super::poison;
 use crate::gather::Gather;
 use crate::ledger::{Applied, Batch, LedgerError};
 
 /// A batch that waits, and where its outcome goes.
 pub(super) struct Waiting {
+    since: Instant,
     batch: Batch,
     outcome: oneshot::Sender<Outcome>,
 }
@@ -28,6 +34,26 @@ type Outcome = (Batch, Option<Result<Applied, LedgerError>>);
 
 /// All that wait.
 pub(super) type Together = Gather<(), Waiting>;
+
+/// What all that wait are put into.
+pub(super) fn new(limits: &WorkerLimits) -> Together {
+    let (most_events, longest) = (
+        limits.batch_max_events,
+        Duration::from_millis(limits.batch_max_millis),
+    );
+    Gather::sparing(
+        limits.transactions_at_once,
+        move |all: &VecDeque<Waiting>| {
+            let mut events = 0;
+            all.front()
+                .is_some_and(|oldest| oldest.since.elapsed() >= longest)
+                || all.iter().any(|waiting| {
+                    events += waiting.batch.entries.len();
+                    events >= most_events
+                })
+        },
+    )
+}
 
 /// Applies a batch, together with others where others wait. `attempt` counts from 1; after the
 /// first it goes by itself. Answers with the batch.
@@ -57,6 +83,7 @@ async fn join(tools: &Arc<Tools>, batch: Batch) -> Outcome {
         ..batch
     };
     let waiting = Waiting {
+        since: Instant::now(),
         batch,
         outcome: sender,
     };
