@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 pub mod engine;
+mod failpoint;
 pub mod foreign;
 mod gather;
 pub mod ledger;

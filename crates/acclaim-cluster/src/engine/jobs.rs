@@ -16,6 +16,7 @@ use tokio::time::Instant;
 
 use super::errors::{Trouble as _, read_error, unavailable};
 use super::shared::Shared;
+use crate::failpoint;
 use crate::ledger::LedgerError;
 use crate::ledger::journals::jobs::{MAX_OPEN_JOBS, TakenJob, Work};
 use crate::ledger::read::TargetRef;
@@ -127,7 +128,9 @@ impl Shared {
             return Err(Halt::Left);
         }
         let noted = self.ledger.note_progress(job, self.limits.job_lease());
-        is_ours(noted.await)
+        is_ours(noted.await)?;
+        failpoint::hit(failpoint::JOB_STEP);
+        Ok(())
     }
 
     async fn erase_user(self: &Arc<Self>, job: &mut TakenJob, user: &Id) -> Result<(), Halt> {

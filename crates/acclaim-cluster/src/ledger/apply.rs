@@ -36,6 +36,7 @@ use super::moving::IS_MOVED;
 use super::pools::Ledger;
 use super::rows;
 use super::session::{Session, Sql, give_up};
+use crate::failpoint;
 
 /// Entries in one batch.
 pub const MAX_BATCH_EVENTS: usize = 1_000;
@@ -142,6 +143,7 @@ impl Ledger {
         };
         let outcomes = all.iter().zip(applied).zip(of_each).map(outcome);
         let outcomes: Vec<Applied> = outcomes.collect();
+        failpoint::hit(failpoint::APPLY_BEFORE_COMMIT);
         if let Err(error) = session.commit().await {
             // A refusal is an answer; anything else leaves the outcome open.
             if !matches!(error, sqlx::Error::Database(_)) || class(&error) == Some(Class::Lost) {

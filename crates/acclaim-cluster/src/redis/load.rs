@@ -17,6 +17,7 @@ use super::error::RedisError;
 use super::keys::{Partition, TargetName};
 use super::layout::{Bucket, Layout, MAX_INLINE_ENTRIES};
 use super::script::{CLAIM, Call, INSTALL};
+use crate::failpoint;
 
 /// How long a load may take before another may begin, in milliseconds.
 pub const LOAD_TOKEN_MILLIS: u64 = 5_000;
@@ -161,7 +162,10 @@ impl Redis {
         keep: Duration,
     ) -> Result<Loaded, LoadError> {
         match self.claim(partition, cold).await? {
-            Ok(claim) => self.fill(source, claim, keep).await,
+            Ok(claim) => {
+                failpoint::hit(failpoint::LOAD_CLAIMED);
+                self.fill(source, claim, keep).await
+            }
             Err(loaded) => Ok(loaded),
         }
     }

@@ -18,6 +18,7 @@ use super::desk::Desk;
 use super::limits::WorkerLimits;
 use super::together::{self, Together};
 use super::watched::{Watched, add, set};
+use crate::failpoint;
 use crate::ledger::{
     Applied, Batch, Entry, KindNo, Lease, Ledger, LedgerError, LedgerEvent, TypeNo,
 };
@@ -171,10 +172,12 @@ async fn drain_batch(
             fence: turn.lease.fence,
             entries: read.into_iter().map(entry).collect(),
         };
+        failpoint::hit(failpoint::DRAIN_BEFORE_APPLY);
         let (batch, applied) = together::apply(tools, batch, turn.attempt).await;
         count(&tools.watched, &batch, applied?);
         let places = batch.entries.iter().map(|entry| entry.seq);
         tools.desk.tell(turn.journal, places);
+        failpoint::hit(failpoint::DRAIN_BEFORE_TELL);
     }
     let told = tools
         .redis

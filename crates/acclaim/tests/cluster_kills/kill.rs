@@ -114,7 +114,7 @@ async fn kill(stage: &mut Stage, victim: Victim, chance: &mut StdRng) {
 }
 
 /// Prints the seed when it is dropped, which only a panic does.
-struct Tell(u64);
+pub struct Tell(pub u64);
 
 impl Drop for Tell {
     #[expect(

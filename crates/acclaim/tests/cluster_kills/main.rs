@@ -2,6 +2,8 @@
 //! real servers: nothing acknowledged is lost, nothing is done twice, and every count equals its
 //! edges, in Redis and in the ledger.
 //!
+//! With the feature `failpoints` nodes and workers die at named places too.
+//!
 //! - `ACCLAIM_CRASH_ROUNDS`: kills of each, 2 by default (the figures in the documents are of 50,
 //!   and of 20 of Redis).
 //! - `ACCLAIM_SEED`: where chance begins; each test prints its seed when it fails.
@@ -19,6 +21,8 @@
 
 #[path = "../crash/client.rs"]
 mod client;
+#[cfg(feature = "failpoints")]
+mod failpoints;
 mod kill;
 #[path = "../crash/load.rs"]
 mod load;

@@ -2,6 +2,7 @@
 
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::SocketAddr;
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
@@ -31,11 +32,17 @@ impl Process {
     /// Starts a command with a configuration, and waits until it can answer. What it says goes to a
     /// file beside the configuration.
     pub fn start(command: &str, config: &Path) -> Self {
+        Self::start_armed(command, config, "")
+    }
+
+    /// The same, to die at a place: `name:n` is the n-th time that it comes there.
+    pub fn start_armed(command: &str, config: &Path, failpoint: &str) -> Self {
         let begin = Instant::now();
         let errors = config.with_extension(format!("{command}.{}.stderr", rand::random::<u32>()));
         let mut child = Command::new(binary())
             .args([command, "--listen", "127.0.0.1:0", "--config"])
             .arg(config)
+            .env("ACCLAIM_FAILPOINT", failpoint)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(std::fs::File::create(&errors).unwrap())
@@ -69,6 +76,17 @@ impl Process {
     pub fn kill(mut self) {
         self.child.kill().unwrap();
         self.wait();
+    }
+
+    /// Whether it still runs.
+    pub fn runs(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
+    /// Expects that it died suddenly.
+    pub fn died(mut self) {
+        let status = self.wait();
+        assert_eq!(status.signal(), Some(9), "{status}");
     }
 
     /// Asks it to stop, and expects a clean end.

@@ -82,7 +82,7 @@ retry_longest_pause_millis = 200
         std::fs::write(self.config(), text).unwrap();
     }
 
-    fn config(&self) -> PathBuf {
+    pub fn config(&self) -> PathBuf {
         self.home.path().join("acclaim.toml")
     }
 

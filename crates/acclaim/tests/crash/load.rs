@@ -43,6 +43,7 @@ pub enum Outcome {
 /// The load of one round.
 pub struct Load {
     tasks: JoinSet<Vec<Record>>,
+    records: Vec<Record>,
     pub ticks: Arc<AtomicU64>,
     end: Arc<AtomicBool>,
     refused: Arc<AtomicU64>,
@@ -69,6 +70,7 @@ impl Load {
         }
         Self {
             tasks,
+            records: Vec::new(),
             ticks,
             end,
             refused,
@@ -90,9 +92,17 @@ impl Load {
         self.end.store(true, Ordering::SeqCst);
     }
 
-    /// Waits for all connections.
-    pub async fn records(self) -> Vec<Record> {
-        self.tasks.join_all().await.into_iter().flatten().collect()
+    /// Waits for all connections. May be given up and called again.
+    pub async fn run_out(&mut self) {
+        while let Some(records) = self.tasks.join_next().await {
+            self.records.extend(records.unwrap());
+        }
+    }
+
+    /// Waits for all connections, and answers what they noted.
+    pub async fn records(mut self) -> Vec<Record> {
+        self.run_out().await;
+        self.records
     }
 }
 

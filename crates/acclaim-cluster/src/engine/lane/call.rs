@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use super::piece::{Piece, PieceFailure};
 use crate::engine::shared::Shared;
+use crate::failpoint;
 use crate::redis::decide::{Answered, Asked, DecideOp, Decided};
 use crate::redis::error::RedisError;
 use crate::redis::keys::TargetName;
@@ -30,7 +31,9 @@ impl Shared {
         let patience = Duration::from_millis(self.limits.replica_max_millis);
         let patience = replicated.then_some(patience);
         let time = self.script_time();
+        failpoint::hit(failpoint::DECIDE_BEFORE_CALL);
         let (answers, left) = self.redis.decide_together(time, &asked, patience).await;
+        failpoint::hit(failpoint::DECIDE_BEFORE_ANSWER);
         for (place, answer) in answers {
             let ops = std::mem::take(&mut asked[place].1);
             self.answered(std::mem::take(&mut parts[place]), ops, answer);

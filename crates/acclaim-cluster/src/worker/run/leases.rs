@@ -9,6 +9,7 @@ use super::super::pause::pause;
 use super::super::share::shares;
 use super::super::watched::{add, set};
 use super::{Beat, Done, Run};
+use crate::failpoint;
 use crate::ledger::{Lease, LedgerError};
 
 impl Run {
@@ -95,6 +96,9 @@ impl Run {
             return self.give_back(leases);
         }
         add(&self.tools.watched.leases_taken, leases.len());
+        if !leases.is_empty() {
+            failpoint::hit(failpoint::LEASES_TAKEN);
+        }
         for lease in leases {
             tracing::debug!(
                 partition = lease.partition,

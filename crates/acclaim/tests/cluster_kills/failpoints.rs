@@ -1,0 +1,151 @@
+//! Deaths at named places, of nodes and of workers, under load.
+
+use std::time::{Duration, Instant};
+
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+
+use crate::kill::Tell;
+use crate::load::Load;
+use crate::process::Process;
+use crate::round::Round;
+use crate::rounds;
+use crate::stage::Stage;
+use crate::world::World;
+
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// Places where a node that serves dies, each with the latest time that it comes there.
+const OF_SERVE: [(&str, u64); 3] = [
+    ("decide.before-call", 300),
+    ("decide.before-answer", 300),
+    ("load.claimed", 3),
+];
+
+/// Places where a worker dies.
+const OF_WORKER: [(&str, u64); 4] = [
+    ("leases.taken", 1),
+    ("drain.before-apply", 6),
+    ("apply.before-commit", 6),
+    ("drain.before-tell", 6),
+];
+
+/// One stage for all places, half as often as there are kills; each death is judged by itself.
+#[test]
+fn nothing_is_lost_by_deaths_at_named_places() {
+    let seed = acclaim_testkit::settings::seed();
+    let tell = Tell(seed);
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(die_everywhere(StdRng::seed_from_u64(seed)));
+    std::mem::forget(tell);
+}
+
+async fn die_everywhere(mut chance: StdRng) {
+    let mut stage = Stage::begin().await;
+    let (mut world, mut round) = (World::default(), Round(0));
+    for _ in 0..rounds().div_ceil(2) {
+        for (place, latest) in OF_SERVE {
+            let armed = format!("{place}:{}", chance.random_range(1..=latest));
+            // With everything in the ledger, what was loaded is made cold again.
+            stage.check_is_clean();
+            stage.serve.take().unwrap().stop_cleanly();
+            stage.redis.flush_all().await;
+            stage.serve = Some(Process::start_armed("serve", &stage.config(), &armed));
+            die(
+                &mut stage,
+                Dying::Serve,
+                &armed,
+                &mut round,
+                &mut world,
+                &mut chance,
+            )
+            .await;
+        }
+        for (place, latest) in OF_WORKER {
+            let armed = format!("{place}:{}", chance.random_range(1..=latest));
+            stage.worker.take().unwrap().stop_cleanly();
+            stage.worker = Some(Process::start_armed("worker", &stage.config(), &armed));
+            die(
+                &mut stage,
+                Dying::Worker,
+                &armed,
+                &mut round,
+                &mut world,
+                &mut chance,
+            )
+            .await;
+        }
+    }
+    let judge = stage.other.as_ref().unwrap().address;
+    world.look_again(judge).await;
+    stage.check_is_clean();
+    for process in [&mut stage.serve, &mut stage.other, &mut stage.worker] {
+        process.take().unwrap().stop_cleanly();
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Dying {
+    Serve,
+    Worker,
+}
+
+impl Dying {
+    fn process(self, stage: &mut Stage) -> &mut Process {
+        let process = match self {
+            Self::Serve => &mut stage.serve,
+            Self::Worker => &mut stage.worker,
+        };
+        process.as_mut().unwrap()
+    }
+}
+
+async fn dead(process: &mut Process) {
+    while process.runs() {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
+/// Loads until the armed process is dead, has it back, and judges.
+async fn die(
+    stage: &mut Stage,
+    dying: Dying,
+    armed: &str,
+    round: &mut Round,
+    world: &mut World,
+    chance: &mut StdRng,
+) {
+    let begin = Instant::now();
+    let mut loads = Vec::new();
+    while dying.process(stage).runs() {
+        assert!(
+            begin.elapsed() < LIMIT,
+            "{armed} was not reached in {LIMIT:?}"
+        );
+        round.0 += 1;
+        let address = stage.serve.as_ref().unwrap().address;
+        let mut load = Load::begin(address, *round, chance);
+        let ticks = load.ticks.clone();
+        // It ends with the node that takes it, or by itself; without a worker it need not go on.
+        tokio::select! {
+            () = load.run_out() => {}
+            () = dead(dying.process(stage)) => load.end(),
+        }
+        loads.push((*round, load.records().await, ticks));
+    }
+    match dying {
+        Dying::Serve => {
+            stage.serve.take().unwrap().died();
+            stage.start_serve();
+        }
+        Dying::Worker => {
+            stage.worker.take().unwrap().died();
+            stage.start_worker();
+        }
+    }
+    stage.rest().await;
+    let judge = stage.other.as_ref().unwrap().address;
+    for (round, records, ticks) in loads {
+        world.judge(judge, round, records, &ticks).await;
+    }
+}
