@@ -1,14 +1,18 @@
 //! Deaths at named places, of nodes and of workers, under load.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use acclaim_servers::until;
+use hyper::Method;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
+use crate::client::{Client, Sent};
 use crate::kill::Tell;
 use crate::load::Load;
 use crate::process::Process;
-use crate::round::Round;
+use crate::round::{Round, USERS};
 use crate::rounds;
 use crate::stage::Stage;
 use crate::world::World;
@@ -82,6 +86,63 @@ async fn die_everywhere(mut chance: StdRng) {
     for process in [&mut stage.serve, &mut stage.other, &mut stage.worker] {
         process.take().unwrap().stop_cleanly();
     }
+}
+
+/// An erasure whose node dies between two steps is ended by another node.
+#[test]
+fn a_job_goes_on_after_its_node_died() {
+    let seed = acclaim_testkit::settings::seed();
+    let tell = Tell(seed);
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(die_in_a_job(StdRng::seed_from_u64(seed)));
+    std::mem::forget(tell);
+}
+
+async fn die_in_a_job(mut chance: StdRng) {
+    let mut stage = Stage::begin().await;
+    let round = Round(1);
+    let load = Load::begin(stage.serve.as_ref().unwrap().address, round, &mut chance);
+    assert!(!load.records().await.is_empty());
+    stage.serve.take().unwrap().stop_cleanly();
+    let armed = Process::start_armed("serve", &stage.config(), "job.step:2");
+    let (armed_at, judge) = (armed.address, stage.other.as_ref().unwrap().address);
+    stage.serve = Some(armed);
+    // The other node may be quicker to take one; then there is another.
+    for user in 0..USERS {
+        let user = round.user(user.into());
+        let erase = Sent {
+            method: Method::DELETE,
+            path: format!("/users/{user}"),
+            body: None,
+            key: None,
+        };
+        // The answer may be lost with the node, the job may not.
+        let _ = Client::new(armed_at).call(&erase).await;
+        until(LIMIT, "the user to be gone", || left_of(judge, &user)).await;
+        if !stage.serve.as_mut().unwrap().runs() {
+            break;
+        }
+    }
+    stage.serve.take().unwrap().died();
+    stage.start_serve();
+    stage.rest().await;
+    let mut world = World::default();
+    world.accept(judge, round).await;
+    world.look_again(judge).await;
+    stage.check_is_clean();
+}
+
+/// An error while anything is left of a user.
+async fn left_of(address: SocketAddr, user: &str) -> Result<(), String> {
+    let mut client = Client::new(address);
+    for kind in ["likes", "dislikes", "follows"] {
+        let path = format!("/{kind}/statistics?userId={user}");
+        let numbers = client.ask(&path).await.json();
+        if numbers["given"] != 0 || numbers["received"] != 0 {
+            return Err(format!("{kind}: {numbers}"));
+        }
+    }
+    Ok(())
 }
 
 #[derive(Clone, Copy)]

@@ -67,6 +67,8 @@ partitions = 4
 worker = false
 start_wait_seconds = 30
 read_wait_max_millis = 25000
+job_lease_millis = 2000
+job_step_edges = 3
 [redis]
 response_timeout_millis = 10000
 call_timeout_millis = 20000
