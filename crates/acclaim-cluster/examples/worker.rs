@@ -96,7 +96,8 @@ async fn main() -> Result<(), Failure> {
     let arguments =
         Arguments::new("worker [EVENTS] [PARTITIONS] [DRAINS_AT_ONCE] [TARGETS] [USERS]");
     let (events, partitions) = (arguments.number(0, 300_000)?, arguments.number(1, 64_u16)?);
-    let (drains, targets) = (arguments.number(2, 4)?, arguments.number(3, 10_000)?);
+    let drains = arguments.number(2, WorkerLimits::default().drains_at_once)?;
+    let targets = arguments.number(3, 10_000)?;
     let users = arguments.number(4, 100_000)?;
     let options = MariaDbOptions::default()
         .set("innodb-buffer-pool-size", "1G")

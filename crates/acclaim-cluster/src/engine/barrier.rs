@@ -91,9 +91,8 @@ impl Shared {
             if Instant::now() >= end {
                 return Ok(Reached::TooLate);
             }
-            let are_own = self
-                .hurry(&owed, !std::mem::replace(&mut asked, true))
-                .await;
+            let are_own = self.hurry(&owed, asked).await;
+            asked |= !are_own;
             // One's own worker tells; others' are asked about.
             let wait = if are_own { OWN_PAUSE } else { pause };
             let wait = end.min(Instant::now() + wait);
@@ -147,16 +146,16 @@ impl Shared {
         Ok(numbers.iter().copied().zip(found).collect())
     }
 
-    /// Asks whoever drains these partitions to hurry; workers of other processes only the `first`
-    /// time, since Redis keeps that. Answers whether all are our own worker's.
-    async fn hurry(&self, owed: &[(u16, Rev)], first: bool) -> bool {
+    /// Asks whoever drains these partitions to hurry. Workers of other processes are asked through
+    /// Redis, which keeps that, unless they `were_asked`. Answers whether all are our own worker's.
+    async fn hurry(&self, owed: &[(u16, Rev)], were_asked: bool) -> bool {
         let mut are_own = true;
         for (number, place) in owed {
             if self.worker.hurry(*number) {
                 continue;
             }
             are_own = false;
-            if !first {
+            if were_asked {
                 continue;
             }
             let asked = self.redis.want_durable(self.partition(*number), *place);

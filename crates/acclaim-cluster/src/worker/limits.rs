@@ -16,7 +16,7 @@ pub struct WorkerLimits {
     /// Partitions drained at the same time. Each holds one batch in memory.
     pub drains_at_once: usize,
     /// Transactions of the ledger under way at the same time, at most: another is begun beside one
-    /// only when `batch_max_events` wait or a batch has waited for `batch_max_millis`. Batches that
+    /// only when half of `batch_max_events` wait or a batch has waited for `batch_max_millis`. Batches that
     /// are ready meanwhile share the next one. Each holds one connection.
     pub transactions_at_once: usize,
     /// The shortest time between two looks at all partitions, while somebody waits for the ledger.

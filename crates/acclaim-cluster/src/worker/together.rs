@@ -3,7 +3,7 @@
 //! What a transaction costs hardly depends on how many events it has, until they are hundreds, and
 //! a partition seldom has hundreds at once. So while a transaction is under way the batches that
 //! are ready wait, and those that waited share the next one. Another is begun beside it only where
-//! a whole one's events wait, or one batch has waited for long: side by side they hold each other
+//! half of what one may have waits, or a batch has waited for long: side by side they hold each other
 //! up, and small ones cost the ledger more. Nobody waits for others to come.
 //!
 //! A transaction of several that is refused says little about any of them: then each goes by
@@ -37,22 +37,19 @@ pub(super) type Together = Gather<(), Waiting>;
 
 /// What all that wait are put into.
 pub(super) fn new(limits: &WorkerLimits) -> Together {
-    let (most_events, longest) = (
-        limits.batch_max_events,
-        Duration::from_millis(limits.batch_max_millis),
-    );
-    Gather::sparing(
-        limits.transactions_at_once,
-        move |all: &VecDeque<Waiting>| {
-            let mut events = 0;
-            all.front()
-                .is_some_and(|oldest| oldest.since.elapsed() >= longest)
-                || all.iter().any(|waiting| {
-                    events += waiting.batch.entries.len();
-                    events >= most_events
-                })
-        },
-    )
+    let worth_events = (limits.batch_max_events / 2).max(1);
+    let longest = Duration::from_millis(limits.batch_max_millis);
+    let is_worth_another = move |all: &VecDeque<Waiting>| {
+        let mut events = 0;
+        let mut is_enough = |waiting: &Waiting| {
+            events += waiting.batch.entries.len();
+            events >= worth_events
+        };
+        let oldest = all.front();
+        oldest.is_some_and(|oldest| oldest.since.elapsed() >= longest)
+            || all.iter().any(&mut is_enough)
+    };
+    Gather::sparing(limits.transactions_at_once, is_worth_another)
 }
 
 /// Applies a batch, together with others where others wait. `attempt` counts from 1; after the

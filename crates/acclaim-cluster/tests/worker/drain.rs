@@ -53,16 +53,20 @@ async fn batches_are_bounded() {
     worker.stop().await;
 }
 
+/// Events wait for others for so long that a test would see it.
+fn slow() -> WorkerLimits {
+    WorkerLimits {
+        batch_max_millis: 10_000,
+        poll_max_millis: 50,
+        ..limits()
+    }
+}
+
 /// What waits for others waits no longer when somebody asks.
 #[tokio::test(flavor = "multi_thread")]
 async fn who_waits_is_not_kept_waiting() {
     let mut stage = Stage::with(2).await;
-    let slow = WorkerLimits {
-        batch_max_millis: 10_000,
-        poll_max_millis: 50,
-        ..limits()
-    };
-    let worker = stage.start("one", slow);
+    let worker = stage.start("one", slow());
     stage.drained().await;
     stage.toggle(1..=1, 1..=1).await;
     let number = stage.post(1).partition(2);
@@ -87,12 +91,7 @@ async fn who_waits_is_not_kept_waiting() {
 #[tokio::test(flavor = "multi_thread")]
 async fn who_waits_in_the_same_process_is_told() {
     let mut stage = Stage::with(2).await;
-    let slow = WorkerLimits {
-        batch_max_millis: 10_000,
-        poll_max_millis: 50,
-        ..limits()
-    };
-    let worker = stage.start("one", slow);
+    let worker = stage.start("one", slow());
     stage.drained().await;
     stage.toggle(1..=1, 1..=1).await;
     let journal = stage.journal(stage.post(1).partition(2));

@@ -291,8 +291,8 @@ fn worker() -> Vec<Key> {
             worker.transactions_at_once at cluster.worker_limits.transactions_at_once,
             Integer(1..=64),
             "Transactions of the ledger under way at the same time, at most; what is ready meanwhile \
-             shares the next one. Beside one another is begun when `batch_max_events` wait, or a batch \
-             has waited for `batch_max_millis`. Each holds a connection to the ledger."
+             shares the next one. Beside one another is begun when half of `batch_max_events` wait, or \
+             a batch has waited for `batch_max_millis`. Each holds a connection to the ledger."
         ),
         integer!(
             worker.poll_min_millis at cluster.worker_limits.poll_min_millis,
