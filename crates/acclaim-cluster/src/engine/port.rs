@@ -29,11 +29,13 @@ impl Writes for Cluster {
 #[async_trait]
 impl Reads for Cluster {
     async fn statuses(&self, edges: Vec<EdgeKey>) -> Result<Vec<Status>, ReadError> {
-        self.shared.statuses(&edges).await
+        let read = || self.shared.statuses(&edges);
+        self.shared.in_lives_of_now(read).await
     }
 
     async fn counts(&self, targets: Vec<TargetKey>) -> Result<Vec<Count>, ReadError> {
-        self.shared.counts(&targets).await
+        let read = || self.shared.counts(&targets);
+        self.shared.in_lives_of_now(read).await
     }
 
     async fn users(
@@ -42,7 +44,8 @@ impl Reads for Cluster {
         start: Start<Id>,
         size: usize,
     ) -> Result<Listing<Id>, ReadError> {
-        self.shared.users(&target, &start, size).await
+        let read = || self.shared.users(&target, &start, size);
+        self.shared.in_lives_of_now(read).await
     }
 
     async fn targets(
@@ -52,13 +55,14 @@ impl Reads for Cluster {
         start: Start<Target>,
         size: usize,
     ) -> Result<Listing<Target>, ReadError> {
-        self.shared
-            .targets(&user, target_type.as_ref(), &start, size)
-            .await
+        let types = target_type.as_ref();
+        let read = || self.shared.targets(&user, types, &start, size);
+        self.shared.in_lives_of_now(read).await
     }
 
     async fn numbers(&self, user: UserKey) -> Result<UserNumbers, ReadError> {
-        self.shared.numbers(&user).await
+        let read = || self.shared.numbers(&user);
+        self.shared.in_lives_of_now(read).await
     }
 
     async fn mutual(
@@ -67,7 +71,8 @@ impl Reads for Cluster {
         start: Start<Id>,
         size: usize,
     ) -> Result<Page<Id>, ReadError> {
-        self.shared.mutual(&user, &start, size).await
+        let read = || self.shared.mutual(&user, &start, size);
+        self.shared.in_lives_of_now(read).await
     }
 
     async fn common(
@@ -77,7 +82,8 @@ impl Reads for Cluster {
         start: Start<Target>,
         size: usize,
     ) -> Result<Page<Target>, ReadError> {
-        self.shared.common(&user, &other, &start, size).await
+        let read = || self.shared.common(&user, &other, &start, size);
+        self.shared.in_lives_of_now(read).await
     }
 
     async fn relationships(
@@ -85,7 +91,8 @@ impl Reads for Cluster {
         user: UserKey,
         others: Vec<Id>,
     ) -> Result<Vec<Relationship>, ReadError> {
-        self.shared.relationships(&user, &others).await
+        let read = || self.shared.relationships(&user, &others);
+        self.shared.in_lives_of_now(read).await
     }
 
     async fn known(
@@ -95,7 +102,8 @@ impl Reads for Cluster {
         target: TargetKey,
         size: usize,
     ) -> Result<Known, ReadError> {
-        self.shared.known(&user, via, &target, size).await
+        let read = || self.shared.known(&user, via, &target, size);
+        self.shared.in_lives_of_now(read).await
     }
 
     async fn ranking(
@@ -105,7 +113,8 @@ impl Reads for Cluster {
         window: Window,
         size: usize,
     ) -> Result<Vec<Ranked>, ReadError> {
-        self.shared.ranking(kind, &target_type, window, size).await
+        let read = || self.shared.ranking(kind, &target_type, window, size);
+        self.shared.in_lives_of_now(read).await
     }
 
     async fn daily(
@@ -114,7 +123,8 @@ impl Reads for Cluster {
         target_type: Option<TargetType>,
         days: u32,
     ) -> Result<Vec<Daily>, ReadError> {
-        self.shared.daily(kind, target_type.as_ref(), days).await
+        let read = || self.shared.daily(kind, target_type.as_ref(), days);
+        self.shared.in_lives_of_now(read).await
     }
 }
 

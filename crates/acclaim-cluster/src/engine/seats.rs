@@ -1,6 +1,6 @@
 //! Seats as the ledger keeps them, for the side of Redis that asks for them.
 
-use acclaim_core::Rev;
+use acclaim_core::{ReadError, Rev};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 
@@ -11,6 +11,10 @@ use crate::redis::connection::Redis;
 use crate::redis::error::RedisError;
 use crate::redis::load::SourceError;
 use crate::redis::seat::{SeatBook, SeatRow};
+
+/// How often a read is tried that was refused for the life that it named. A seat is seldom taken
+/// twice in the time of a read.
+const READ_ATTEMPTS: usize = 4;
 
 /// The ledger's primary.
 pub struct LedgerSeats(pub Ledger);
@@ -83,6 +87,27 @@ impl Shared {
         let seats = self.redis.seats();
         let turn = |number: &u16| seats.and_then(|seats| seats.turn(*number));
         partitions.iter().map(turn).collect()
+    }
+
+    /// How often the life of a partition came to be known: see [`Shared::in_lives_of_now`].
+    pub fn lives_learnt(&self) -> u64 {
+        self.redis.seats().map_or(0, |seats| seats.learnt())
+    }
+
+    /// Reads, and reads again where it was refused while lives came to be known: the first to ask
+    /// after a failover names the old ones, and all that is asked along with it is refused.
+    pub async fn in_lives_of_now<T, F>(&self, read: impl Fn() -> F) -> Result<T, ReadError>
+    where
+        F: Future<Output = Result<T, ReadError>>,
+    {
+        for _ in 1..READ_ATTEMPTS {
+            let before = self.lives_learnt();
+            match read().await {
+                Err(ReadError::Unavailable { .. }) if self.lives_learnt() != before => {}
+                outcome => return outcome,
+            }
+        }
+        read().await
     }
 
     /// Takes note of a place that was told to somebody, for those who take a seat.

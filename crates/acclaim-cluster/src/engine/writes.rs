@@ -111,8 +111,9 @@ impl Shared {
         idempotency: &Idempotency,
         deadline: Instant,
     ) -> Result<bool, WriteError> {
-        let home = self.partition(home(&idempotency.key, self.store.partitions));
+        let number = home(&idempotency.key, self.store.partitions);
         loop {
+            let (learnt, home) = (self.lives_learnt(), self.partition(number));
             let reserved = self
                 .redis
                 .reserve(home, self.script_time(), idempotency)
@@ -123,6 +124,8 @@ impl Shared {
                 Ok(Reserved::Mismatch) => return Err(WriteError::IdempotencyMismatch),
                 // Noting it twice is noting it once.
                 Err(RedisError::Lost { .. }) if Instant::now() < deadline => {}
+                // It may have named an old life.
+                Err(_) if self.lives_learnt() != learnt && Instant::now() < deadline => {}
                 Err(error) => return Err(unavailable(&error)),
             }
         }

@@ -97,17 +97,12 @@ impl Redis {
     /// # Errors
     /// [`RedisError`].
     pub async fn marks(&self, partition: Partition) -> Result<Marks, RedisError> {
-        marks_of(self.command(partition, &get_marks(partition)).await)
-    }
-
-    /// The same of several, those of one server in one pipeline, in their order, each by itself.
-    pub async fn marks_many(&self, partitions: &[Partition]) -> Vec<Result<Marks, RedisError>> {
-        let asked = partitions
-            .iter()
-            .map(|partition| (*partition, get_marks(*partition)));
-        let asked: Vec<_> = asked.collect();
-        let replies = self.command_many(&asked).await.into_iter();
-        replies.map(marks_of).collect()
+        let mut get = redis::cmd("MGET");
+        for mark in ["l", "d", "h", "w"] {
+            get.arg(format!("{partition}:{mark}"));
+        }
+        let reply = self.command(partition, &get).await?;
+        read_marks(&reply).ok_or_else(|| unexpected("MGET", &reply))
     }
 
     /// What the ledger does not have yet of a partition with these marks.
@@ -198,19 +193,6 @@ fn number(value: &Value) -> Option<u64> {
         Value::Int(number) => u64::try_from(*number).ok(),
         _ => None,
     }
-}
-
-fn get_marks(partition: Partition) -> Cmd {
-    let mut get = redis::cmd("MGET");
-    for mark in ["l", "d", "h", "w"] {
-        get.arg(format!("{partition}:{mark}"));
-    }
-    get
-}
-
-fn marks_of(reply: Result<Value, RedisError>) -> Result<Marks, RedisError> {
-    let reply = reply?;
-    read_marks(&reply).ok_or_else(|| unexpected("MGET", &reply))
 }
 
 fn read_marks(reply: &Value) -> Option<Marks> {

@@ -116,6 +116,8 @@ pub struct Seats {
     desks: Vec<Mutex<()>>,
     /// The newest place that was told to anybody here: no later one comes before it.
     newest: AtomicU64,
+    /// How often a seat came to be known.
+    learnt: AtomicU64,
 }
 
 impl std::fmt::Debug for Seats {
@@ -139,6 +141,7 @@ impl Seats {
             held: RwLock::default(),
             desks: (0..DESKS).map(|_| Mutex::default()).collect(),
             newest: AtomicU64::new(0),
+            learnt: AtomicU64::new(0),
         }
     }
 
@@ -150,6 +153,13 @@ impl Seats {
     /// The turn in which a partition is decided, where it is known.
     pub fn turn(&self, number: u16) -> Option<u64> {
         self.held.read().get(&number).map(|held| held.turn)
+    }
+
+    /// How often a seat, and with it the life of a partition, came to be known. Who was refused
+    /// while it rose may have named an older life.
+    #[must_use]
+    pub fn learnt(&self) -> u64 {
+        self.learnt.load(Ordering::SeqCst)
     }
 
     /// Takes note of a place that was told.
@@ -280,6 +290,7 @@ impl Seats {
 
     fn hold(&self, number: u16, seat: Held) {
         self.held.write().insert(number, seat);
+        self.learnt.fetch_add(1, Ordering::SeqCst);
     }
 
     /// Has the server ready for the partition, and answers the life in which it is.

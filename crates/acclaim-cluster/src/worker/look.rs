@@ -1,4 +1,4 @@
-//! One look at many partitions: one pipeline a server.
+//! One look at many partitions: all calls at once, on the connections that they share.
 
 use acclaim_core::Rev;
 use futures::future::join_all;
@@ -32,8 +32,9 @@ pub(super) async fn look(
     measures: bool,
     now: Option<Rev>,
 ) -> Seen {
-    let journals: Vec<Partition> = leases.iter().map(|lease| journal(*lease)).collect();
-    let marks = redis.marks_many(&journals).await;
+    // Each by itself: a partition that began a new life would have all that go with it refused.
+    let looks = leases.iter().map(|lease| redis.marks(journal(*lease)));
+    let marks = join_all(looks).await;
     let backlog = if measures {
         measure(redis, &leases, &marks, now).await.ok()
     } else {

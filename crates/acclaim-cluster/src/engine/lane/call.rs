@@ -132,8 +132,11 @@ impl Shared {
         let shared = Arc::clone(self);
         tokio::spawn(async move {
             let cold = cold.into_iter().map(|what| (piece.partition, what));
+            let before = shared.lives_learnt();
             match shared.load_all(cold).await {
                 Ok(()) => shared.again(piece),
+                // It may have named an old life.
+                Err(_) if shared.lives_learnt() != before => shared.again(piece),
                 Err(error) => piece.fail_before_more(error.to_string()),
             }
         });
