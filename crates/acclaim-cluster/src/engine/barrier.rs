@@ -25,9 +25,9 @@ const OWN_PAUSE: Duration = Duration::from_millis(50);
 /// How it is known that the ledger has some places.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reached {
-    /// Our own worker applied the events at these very places.
+    /// Our own worker applied the events at these very places, all of them.
     Told,
-    /// Redis says that nothing is owed up to there, or lacks the partition and owes nothing.
+    /// Of some, Redis says that nothing is owed up to there, or lacks the partition.
     Durable,
     /// It does not have them yet, as far as is known, and the time is over.
     TooLate,
@@ -82,6 +82,7 @@ impl Shared {
         mut owed: Vec<(u16, Rev)>,
         end: Instant,
     ) -> Result<Reached, RedisError> {
+        let given = owed.len();
         let mut pause = FIRST_PAUSE;
         let mut asked = false;
         loop {
@@ -97,7 +98,13 @@ impl Shared {
             let wait = if are_own { OWN_PAUSE } else { pause };
             let wait = end.min(Instant::now() + wait);
             if self.own_worker_told(&owed, wait).await {
-                return Ok(Reached::Told);
+                // Of those that went before it is only known what Redis said.
+                let all_told = owed.len() == given;
+                return Ok(if all_told {
+                    Reached::Told
+                } else {
+                    Reached::Durable
+                });
             }
             pause = (pause * 2).min(LONGEST_PAUSE);
             owed = self.still_owed(owed).await?;

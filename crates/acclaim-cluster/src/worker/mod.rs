@@ -1,10 +1,10 @@
 //! The worker: moves every event out of Redis's journals into the ledger.
 //!
 //! One task a node. It owns partitions by lease, a fair part of all ([`share`]); it looks at all of
-//! its partitions in one go ([`look`]), more often while somebody waits; those of its own process tell it of what they wait for,
-//! and are told when the ledger has it ([`desk`]); it takes turns at those
-//! that have something, a bounded number at once ([`drain`]); what several have goes into the ledger
-//! in one transaction ([`together`]); what the ledger refuses for good becomes dead letters
+//! its partitions in one go ([`look`]), more often while somebody waits; those of its own process
+//! tell it what they wait for, and are told when the ledger has it ([`desk`]); it takes turns at
+//! those that have something, a bounded number at once ([`drain`]); what several have goes into the
+//! ledger in one transaction ([`together`]); what the ledger refuses for good becomes dead letters
 //! ([`poison`], [`dead_letters`]).
 //!
 //! What keeps it right whatever ends, hangs or comes back:
