@@ -39,6 +39,11 @@ impl Certificates {
         &self.authority
     }
 
+    /// Key and certificate in one text, for servers that want them in one file.
+    pub(crate) fn key_and_certificate_pem(&self) -> String {
+        format!("{}{}", self.key, self.certificate)
+    }
+
     pub(crate) fn write_to(&self, directory: &Path) -> std::io::Result<()> {
         std::fs::write(directory.join(Self::AUTHORITY_FILE), &self.authority)?;
         std::fs::write(directory.join(Self::CERTIFICATE_FILE), &self.certificate)?;

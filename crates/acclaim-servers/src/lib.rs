@@ -13,6 +13,9 @@
 //! | [`RedisCluster`] | three masters, three replicas |
 //! | [`RedisSentinel`] | a master, a replica, three Sentinels |
 //! | [`MariaDb`], [`TiDb`] | one shared by the tests of a process, each with a [`Database`] of its own, or private ones |
+//! | [`Kafka`] | one broker, shared with a topic for each test, or private ones as [`KafkaOptions`] say |
+//! | [`Pulsar`] | a broker with its own storage in one process, likewise |
+//! | [`RocketMq`] | a name server and a broker, likewise |
 //!
 //! Each of their processes can be killed, paused and resumed, shut down, and started again on its
 //! port and data ([`Server`]). A [`Proxy`] stands between a client and any of them.
@@ -22,21 +25,30 @@
 //! holds, with an end.
 
 mod certificate;
+mod fetched;
 mod home;
+mod java;
+mod kafka;
 mod mariadb;
 mod place;
 mod port;
 mod proxy;
+mod pulsar;
 mod redis;
+mod rocketmq;
 mod server;
 mod sql;
 mod tidb;
+mod topic;
 mod wait;
 
 pub use certificate::Certificates;
+pub use kafka::{Kafka, KafkaOptions};
 pub use mariadb::{MariaDb, MariaDbOptions};
 pub use proxy::{Direction, Proxy};
+pub use pulsar::{Pulsar, PulsarOptions};
 pub use redis::{AppendFsync, Redis, RedisCluster, RedisOptions, RedisSentinel, SLOTS, SlotMove};
+pub use rocketmq::{Answer as RocketMqAnswer, RocketMq, RocketMqOptions};
 pub use server::{Server, StartFailure};
 pub use sql::Database;
 pub use tidb::TiDb;

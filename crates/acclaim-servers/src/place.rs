@@ -19,14 +19,14 @@ pub struct Place {
 }
 
 impl Place {
-    /// A new directory, and so many ports.
-    pub fn new(name: &str, ports: usize) -> Result<Self, String> {
+    /// A new directory, and so many ports, each with those that lie so far below it.
+    pub fn new(name: &str, ports: usize, below: &[u16]) -> Result<Self, String> {
         let directory = tempfile::Builder::new()
             .prefix(&format!("{name}-"))
             .tempdir_in(home::directory()?)
             .map_err(|error| format!("cannot make a directory for {name}: {error}"))?
             .keep();
-        let ports = (0..ports).map(|_| Port::reserve());
+        let ports = (0..ports).map(|_| Port::reserve(below));
         Ok(Self {
             directory,
             ports: ports.collect::<Result<_, _>>()?,

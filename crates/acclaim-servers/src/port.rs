@@ -17,33 +17,31 @@ const MAX_ATTEMPTS: usize = 1_000;
 const LOOPBACK: &str = "0100007F";
 const LISTENING: &str = "0A";
 
-/// A port of 127.0.0.1, reserved as long as this lives.
+/// A port of 127.0.0.1, reserved as long as this lives, with those that go with it.
 #[derive(Debug)]
 pub struct Port {
     number: u16,
-    _reservation: File,
+    _reservations: Vec<File>,
 }
 
 impl Port {
-    /// Reserves a port that nobody listens on.
-    pub fn reserve() -> Result<Self, String> {
+    /// Reserves a port that nobody listens on, and likewise the ports that lie so far below it.
+    pub fn reserve(below: &[u16]) -> Result<Self, String> {
         let owner = rustix::process::getuid();
         let directory = std::env::temp_dir().join(format!("acclaim-test-ports-{}", owner.as_raw()));
         std::fs::create_dir_all(&directory)
             .map_err(|error| format!("cannot make {}: {error}", directory.display()))?;
         for _ in 0..MAX_ATTEMPTS {
             let number = rand::random_range(LOWEST..HIGHEST);
-            let file = OpenOptions::new()
-                .create(true)
-                .truncate(false)
-                .write(true)
-                .open(directory.join(number.to_string()))
-                .map_err(|error| format!("cannot reserve port {number}: {error}"))?;
-            let free = || TcpListener::bind((Ipv4Addr::LOCALHOST, number)).is_ok();
-            if file.try_lock().is_ok() && free() {
+            let numbers = below.iter().map(|distance| number - distance);
+            let reserved: Result<Option<Vec<File>>, String> = std::iter::once(number)
+                .chain(numbers)
+                .map(|number| reserve(&directory, number))
+                .collect();
+            if let Some(reservations) = reserved? {
                 return Ok(Self {
                     number,
-                    _reservation: file,
+                    _reservations: reservations,
                 });
             }
         }
@@ -56,6 +54,18 @@ impl Port {
     pub fn number(&self) -> u16 {
         self.number
     }
+}
+
+/// The reservation of a port, if it is to be had.
+fn reserve(directory: &Path, number: u16) -> Result<Option<File>, String> {
+    let file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(directory.join(number.to_string()))
+        .map_err(|error| format!("cannot reserve port {number}: {error}"))?;
+    let free = || TcpListener::bind((Ipv4Addr::LOCALHOST, number)).is_ok();
+    Ok((file.try_lock().is_ok() && free()).then_some(file))
 }
 
 /// Whether this process listens on this port of 127.0.0.1. An answer from the port alone proves
@@ -91,7 +101,7 @@ mod tests {
 
     #[test]
     fn two_reservations_differ_and_a_taken_port_is_not_given() {
-        let ports: Vec<Port> = (0..50).map(|_| Port::reserve().unwrap()).collect();
+        let ports: Vec<Port> = (0..50).map(|_| Port::reserve(&[]).unwrap()).collect();
         let mut numbers: Vec<u16> = ports.iter().map(Port::number).collect();
         numbers.sort_unstable();
         numbers.dedup();
@@ -99,8 +109,21 @@ mod tests {
     }
 
     #[test]
+    fn a_port_below_is_reserved_with_its_port() {
+        let port = Port::reserve(&[2]).unwrap();
+        let directory = std::env::temp_dir().join(format!(
+            "acclaim-test-ports-{}",
+            rustix::process::getuid().as_raw()
+        ));
+        let below = port.number() - 2;
+        assert!(reserve(&directory, below).unwrap().is_none());
+        drop(port);
+        assert!(reserve(&directory, below).unwrap().is_some());
+    }
+
+    #[test]
     fn a_listener_is_ours_and_nobody_elses() {
-        let port = Port::reserve().unwrap().number();
+        let port = Port::reserve(&[]).unwrap().number();
         let own = std::process::id();
         assert!(!is_owned_by(port, own).unwrap());
         let _listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).unwrap();

@@ -1,6 +1,6 @@
 //! A server as a process: started, waited for, killed, stopped, continued, started again.
 //!
-//! What differs between Redis, MariaDB and TiDB is a [`Program`]: what to prepare, what to run and
+//! What differs between one kind of server and another is a [`Program`]: what to prepare, what to run and
 //! how to ask whether it answers. Everything else is here, once.
 //!
 //! Invariants: a server that was handed out has answered, and its own process owned the port when
@@ -9,8 +9,10 @@
 use std::ffi::OsStr;
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -31,6 +33,8 @@ pub trait Program: Send + Sync {
     const NAME: &'static str;
     /// How many ports it wants; clients come to the first.
     const PORTS: usize;
+    /// How far below its port it takes others that nobody can tell it.
+    const PORTS_BELOW: &'static [u16] = &[];
 
     /// Writes what the first start needs: a configuration, a data directory.
     fn prepare(&self, place: &Place) -> impl Future<Output = Result<(), String>> + Send;
@@ -40,6 +44,11 @@ pub trait Program: Send + Sync {
 
     /// One attempt to be answered as a client is.
     fn ask(&self, place: &Place) -> impl Future<Output = Result<(), String>> + Send;
+
+    /// Puts right what a killed process left behind, where its next start cannot.
+    fn mend(&self, _place: &Place) -> impl Future<Output = Result<(), String>> + Send {
+        async { Ok(()) }
+    }
 }
 
 /// A server on 127.0.0.1 that belongs to this test process.
@@ -48,6 +57,7 @@ pub struct Server<P: Program> {
     pub(crate) program: P,
     pub(crate) place: Place,
     child: Mutex<Option<Child>>,
+    was_killed: AtomicBool,
 }
 
 /// A server that did not start: what was tried, why it counts as failed, and what it wrote.
@@ -79,7 +89,7 @@ impl std::error::Error for StartFailure {}
 
 impl<P: Program> Server<P> {
     pub(crate) async fn launch(program: P) -> Result<Self, StartFailure> {
-        let place = Place::new(P::NAME, P::PORTS).map_err(|why| StartFailure {
+        let place = Place::new(P::NAME, P::PORTS, P::PORTS_BELOW).map_err(|why| StartFailure {
             server: P::NAME,
             tried: "to make a directory and reserve ports".to_owned(),
             why,
@@ -89,6 +99,7 @@ impl<P: Program> Server<P> {
             program,
             place,
             child: Mutex::new(None),
+            was_killed: AtomicBool::new(false),
         };
         if let Err(why) = server.program.prepare(&server.place).await {
             return Err(server.failure("to prepare its directory".to_owned(), why));
@@ -171,6 +182,9 @@ impl<P: Program> Server<P> {
         let mut child = self.child();
         let status = child.as_mut()?.try_wait().ok()??;
         *child = None;
+        if status.signal() == Some(Signal::KILL.as_raw()) {
+            self.was_killed.store(true, Ordering::Relaxed);
+        }
         Some(status)
     }
 
@@ -206,6 +220,7 @@ impl<P: Program> Server<P> {
             // Fails only where it ended by itself, which comes to the same.
             let _ = child.kill();
             let _ = child.wait();
+            self.was_killed.store(true, Ordering::Relaxed);
         }
     }
 
@@ -264,6 +279,11 @@ impl<P: Program> Server<P> {
     pub async fn restart(&self) {
         if self.is_running() {
             self.shut_down().await;
+        }
+        if self.was_killed.swap(false, Ordering::Relaxed)
+            && let Err(why) = self.program.mend(&self.place).await
+        {
+            panic!("{}", self.failure("to mend its data".to_owned(), why));
         }
         if let Err(failure) = self.run().await {
             panic!("{failure}");

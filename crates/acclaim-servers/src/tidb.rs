@@ -8,6 +8,7 @@ use std::process::Command;
 
 use tokio::sync::OnceCell;
 
+use crate::fetched;
 use crate::place::Place;
 use crate::server::{Program, Server, StartFailure, clean_command};
 use crate::sql::{self, Database};
@@ -60,7 +61,7 @@ impl Server<TiDbProgram> {
     /// # Panics
     /// If it does not start, with what was tried and its logs.
     pub async fn start() -> Self {
-        match Self::try_start(&default_program()).await {
+        match Self::try_start(&fetched::directory().join("tidb-server")).await {
             Ok(server) => server,
             Err(failure) => panic!("{failure}"),
         }
@@ -97,16 +98,4 @@ impl Server<TiDbProgram> {
             ),
         }
     }
-}
-
-/// Where `.ci/servers` puts it.
-fn default_program() -> PathBuf {
-    let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
-    let servers = variable("ACCLAIM_TEST_SERVERS").map(PathBuf::from);
-    let cache = || {
-        let home = || PathBuf::from(variable("HOME").unwrap_or_default()).join(".cache");
-        variable("XDG_CACHE_HOME").map_or_else(home, PathBuf::from)
-    };
-    let servers = servers.unwrap_or_else(|| cache().join("acclaim-test-servers"));
-    servers.join("tidb-server")
 }

@@ -51,7 +51,7 @@ impl Proxy {
     }
 
     async fn try_start(target: SocketAddr) -> Result<Self, String> {
-        let port = crate::port::Port::reserve()?;
+        let port = crate::port::Port::reserve(&[])?;
         let address = (Ipv4Addr::LOCALHOST, port.number()).into();
         let shared = Arc::new(Shared::new());
         let (doors, told) = mpsc::unbounded_channel();

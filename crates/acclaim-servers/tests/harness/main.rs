@@ -6,12 +6,15 @@
     reason = "a panic is how a test fails"
 )]
 
+mod kafka;
 mod lifetime;
 mod mariadb;
 mod proxy;
+mod pulsar;
 mod redis_cluster;
 mod redis_sentinel;
 mod redis_single;
+mod rocketmq;
 mod tidb;
 
 use std::time::Duration;
