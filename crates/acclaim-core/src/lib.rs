@@ -3,7 +3,7 @@
 //! This crate holds the words of the product: [`Id`], [`Target`], [`Kind`], [`Op`], the rule by
 //! which one transition follows from the state before it ([`edge`]), pages and signed cursors
 //! ([`page`], [`cursor`]), time windows ([`pulse`]) and active days ([`days`]), exported edges as
-//! text ([`transfer`]), and the port
+//! text ([`transfer`]), where a server is ([`address`]), and the port
 //! ([`Engine`]) that stands between the service and whatever decides and stores transitions.
 //!
 //! [`service`] checks what may reach an engine and [`hot`] finds what is touched most.
@@ -12,6 +12,7 @@
 //! time in.
 #![forbid(unsafe_code)]
 
+pub mod address;
 pub mod cursor;
 pub mod days;
 pub mod edge;

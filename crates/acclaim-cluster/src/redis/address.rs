@@ -12,42 +12,12 @@
 
 use std::fmt;
 
+pub use acclaim_core::address::Address;
+use acclaim_core::address::AddressError;
 use percent_encoding::percent_decode_str;
 
 const DEFAULT_REDIS_PORT: u16 = 6_379;
 const DEFAULT_SENTINEL_PORT: u16 = 26_379;
-
-/// A host and port.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Address {
-    /// A name or an IP address, without brackets.
-    pub host: String,
-    /// The port.
-    pub port: u16,
-}
-
-impl Address {
-    /// Reads `host:port`, as a redirection writes it: what is behind the last colon is the port.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        let (host, port) = text.rsplit_once(':')?;
-        let host = host.trim_start_matches('[').trim_end_matches(']');
-        Some(Self {
-            host: host.to_owned(),
-            port: port.parse().ok()?,
-        })
-    }
-}
-
-impl fmt::Display for Address {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { host, port } = self;
-        if host.contains(':') {
-            return write!(f, "[{host}]:{port}");
-        }
-        write!(f, "{host}:{port}")
-    }
-}
 
 /// How the servers belong together.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -109,19 +79,15 @@ pub enum RedisUrlError {
          percent-encoding: %2F %3F %23 %40"
     )]
     Password,
-    /// A host is missing.
-    #[error("host {0} of the list in the URL of Redis is empty")]
-    Host(usize),
+    /// A host is none.
+    #[error("in the URL of Redis {0}")]
+    Host(#[from] AddressError),
     /// A `redis://` URL has more than one host.
     #[error(
         "the URL of Redis names {0} hosts, but redis:// takes one; \
          several are written redis+cluster:// or redis+sentinel://"
     )]
     Hosts(usize),
-    /// A port is none.
-    // Its text is not shown: in a URL without its host it is the password.
-    #[error("the port of host {0} in the URL of Redis is not a number from 1 to 65535")]
-    Port(usize),
     /// The database is none.
     #[error("the database {0:?} in the URL of Redis is not a number from 0 to 65535")]
     Database(String),
@@ -183,10 +149,7 @@ impl RedisUrl {
             Shape::Sentinel(_) => DEFAULT_SENTINEL_PORT,
             Shape::Single | Shape::Cluster => DEFAULT_REDIS_PORT,
         };
-        let hosts = hosts.split(',').enumerate();
-        let hosts: Vec<_> = hosts
-            .map(|(place, text)| read_host(place + 1, text, default_port))
-            .collect::<Result<_, _>>()?;
+        let hosts = Address::read_list(hosts, default_port)?;
         if shape == Shape::Single && hosts.len() != 1 {
             return Err(RedisUrlError::Hosts(hosts.len()));
         }
@@ -231,32 +194,6 @@ fn read_database(text: &str) -> Result<u16, RedisUrlError> {
             .parse()
             .map_err(|_| RedisUrlError::Database(text.to_owned())),
     }
-}
-
-fn read_host(place: usize, text: &str, default_port: u16) -> Result<Address, RedisUrlError> {
-    // An IPv6 address has colons of its own and stands in brackets.
-    let (host, port) = match text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-        Some((host, "")) => (host, None),
-        Some((host, port)) => (host, Some(port.strip_prefix(':').unwrap_or(port))),
-        None => match text.split_once(':') {
-            Some((host, port)) => (host, Some(port)),
-            None => (text, None),
-        },
-    };
-    if host.is_empty() {
-        return Err(RedisUrlError::Host(place));
-    }
-    let port = match port {
-        None => default_port,
-        Some(text) => match text.parse() {
-            Ok(port) if port != 0 => port,
-            _ => return Err(RedisUrlError::Port(place)),
-        },
-    };
-    Ok(Address {
-        host: host.to_owned(),
-        port,
-    })
 }
 
 #[cfg(test)]
@@ -304,12 +241,12 @@ mod tests {
             ("redis://u:%ff@a", Wrong::Password),
             ("redis://u:pa/ss@a", Wrong::Password),
             ("redis://u:pa#ss@a", Wrong::Password),
-            ("redis://", Wrong::Host(1)),
-            ("redis+cluster://a,,b", Wrong::Host(2)),
+            ("redis://", Wrong::Host(AddressError::Host(1))),
+            ("redis+cluster://a,,b", Wrong::Host(AddressError::Host(2))),
             ("redis://a,b", Wrong::Hosts(2)),
-            ("redis://a:x", Wrong::Port(1)),
-            ("redis+cluster://a,b:0", Wrong::Port(2)),
-            ("redis://a:65536", Wrong::Port(1)),
+            ("redis://a:x", Wrong::Host(AddressError::Port(1))),
+            ("redis+cluster://a,b:0", Wrong::Host(AddressError::Port(2))),
+            ("redis://a:65536", Wrong::Host(AddressError::Port(1))),
             ("redis://a/x", Wrong::Database("x".to_owned())),
             (
                 "redis+cluster://a/1",
