@@ -1,0 +1,18 @@
+//! Prints every transition that comes over RocketMQ:
+//! `cargo run -p acclaim-bus --example rocketmq -- 'rocketmq://127.0.0.1:9876?topic=acclaim' my-group`
+
+#[path = "shared/mod.rs"]
+mod shared;
+
+use std::error::Error;
+
+use acclaim_bus::rocketmq::RocketMqBus;
+use acclaim_bus::{BusUrl, Limits};
+use shared::{arguments, print};
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let (url, group) = arguments()?;
+    let bus = RocketMqBus::new(BusUrl::parse(&url)?, Limits::default());
+    print(&bus, &group, &mut std::io::stdout(), usize::MAX).await
+}
