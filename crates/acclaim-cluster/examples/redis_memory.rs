@@ -46,6 +46,8 @@ async fn persist(redis: &Redis, partition: Partition) -> Result<(), Failure> {
             keys: KEEP,
             journal: Duration::ZERO,
             journal_events: 0,
+            read_upto: None,
+            unread_events: 0,
         };
         loop {
             let told = redis.persisted(partition, None, keep, &persisted).await;

@@ -3,6 +3,7 @@
 //!
 //! Nothing in [`redis`] knows SQL, nothing in [`ledger`] knows Redis; [`worker`] joins them, and [`engine`]
 //! answers for both.
+//! [`replay`] gives what a bus carried once more.
 //! [`foreign`] reads what other systems keep, for stores that move in.
 #![forbid(unsafe_code)]
 
@@ -12,4 +13,5 @@ pub mod foreign;
 mod gather;
 pub mod ledger;
 pub mod redis;
+pub mod replay;
 pub mod worker;

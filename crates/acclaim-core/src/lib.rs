@@ -6,6 +6,8 @@
 //! text ([`transfer`]), where a server is ([`address`]), and the port
 //! ([`Engine`]) that stands between the service and whatever decides and stores transitions.
 //!
+//! What transitions mean to the owners of their targets is in [`notify`].
+//!
 //! [`service`] checks what may reach an engine and [`hot`] finds what is touched most.
 //!
 //! It may not know: HTTP, files, sockets, threads, the time of day. Whoever calls it passes the
@@ -22,6 +24,7 @@ pub mod id;
 pub mod kind;
 pub mod limits;
 pub mod model;
+pub mod notify;
 pub mod page;
 pub mod port;
 pub mod pulse;

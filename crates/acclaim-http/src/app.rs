@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use acclaim_core::Engine;
+use acclaim_core::notify::Settings;
 use acclaim_core::port::Clock;
 use acclaim_core::service::Service;
 use axum::Router;
@@ -49,7 +50,22 @@ impl App {
         clock: Arc<dyn Clock>,
         registry: Registry,
     ) -> Result<Self, BadLimit> {
-        Self::of_routes(router::routes(), engine, limits, clock, registry)
+        Self::notifying(engine, limits, Settings::default(), clock, registry)
+    }
+
+    /// The same, with limits of notifications and webhooks of one's own.
+    ///
+    /// # Errors
+    /// As [`App::new`].
+    pub fn notifying(
+        engine: Arc<dyn Engine>,
+        limits: Limits,
+        notify: Settings,
+        clock: Arc<dyn Clock>,
+        registry: Registry,
+    ) -> Result<Self, BadLimit> {
+        let service = Service::notifying(engine, clock, notify);
+        Self::of_routes(router::routes(), service, limits, registry)
     }
 
     /// An application that answers how the process stands, and nothing else: that of a worker.
@@ -62,18 +78,18 @@ impl App {
         clock: Arc<dyn Clock>,
         registry: Registry,
     ) -> Result<Self, BadLimit> {
-        Self::of_routes(router::operations(), engine, limits, clock, registry)
+        let service = Service::new(engine, clock);
+        Self::of_routes(router::operations(), service, limits, registry)
     }
 
     fn of_routes(
         (routes, openapi): (Router<Shared>, utoipa::openapi::OpenApi),
-        engine: Arc<dyn Engine>,
+        service: Service,
         limits: Limits,
-        clock: Arc<dyn Clock>,
         mut registry: Registry,
     ) -> Result<Self, BadLimit> {
         limits.check()?;
-        let service = Arc::new(Service::new(engine, clock));
+        let service = Arc::new(service);
         let metrics = Metrics::register(&mut registry, &openapi);
         registry.register_collector(Box::new(HottestTarget(Arc::clone(&service))));
         // The document is made of strings and numbers, which always serialize.

@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use acclaim_core::error::{JobError, JournalError, ReadError, WriteError};
 use acclaim_core::kind::NotAllowed;
+use acclaim_core::notify::desk::DeskFailure;
 use acclaim_core::service::{
-    AdminFailure, BadIdempotencyKey, Failure, ReadFailure, UnknownKind, WriteFailure,
+    AdminFailure, BadIdempotencyKey, Failure, NotifyFailure, ReadFailure, UnknownKind, WriteFailure,
 };
 use axum::body::Body;
 use axum::http::{HeaderValue, Response, StatusCode, header};
@@ -219,6 +220,7 @@ impl<F: Into<Failure>> From<F> for Problem {
             Failure::Read(failure) => of_read(failure),
             Failure::Admin(failure) => of_admin(failure),
             Failure::Journal(failure) => of_journal(&failure),
+            Failure::Notify(failure) => of_notify(failure),
         }
     }
 }
@@ -316,6 +318,26 @@ fn of_admin(failure: AdminFailure) -> Problem {
         AdminFailure::Job(JobError::Read(failure)) | AdminFailure::Read(failure) => {
             of_engine_read(&failure)
         }
+    }
+}
+
+fn of_notify(failure: NotifyFailure) -> Problem {
+    let detail = failure.to_string();
+    let failure = match failure {
+        NotifyFailure::OutOfRange(failure) => return Problem::field(failure.name, detail),
+        NotifyFailure::Audit(failure) => return of_engine_write(&failure),
+        NotifyFailure::Desk(failure) => failure,
+    };
+    match failure {
+        DeskFailure::Absent(_) | DeskFailure::UnknownWebhook(_) => {
+            Problem::new(Code::NotFound, detail)
+        }
+        DeskFailure::BadCursor(_) => Problem::new(Code::BadCursor, detail).about("cursor"),
+        DeskFailure::BadOwnership(failure) => Problem::field(failure.field(), detail),
+        DeskFailure::BadEndpoint(failure) => Problem::field(failure.field(), detail),
+        DeskFailure::TooManyWebhooks(_) => Problem::field("name", detail),
+        DeskFailure::Read(failure) => of_engine_read(&failure),
+        DeskFailure::Write(failure) => of_engine_write(&failure),
     }
 }
 

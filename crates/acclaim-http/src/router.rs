@@ -11,8 +11,8 @@ use crate::app::Shared;
 use crate::problem::{Code, Problem};
 use crate::routes::{
     audit, batch, common, consistency, count, daily, dead_letters, docs, erasure, events, export,
-    health, hot_keys, import, jobs, known, metrics, mutual, ranking, recover, relationships,
-    statistics, status, targets, users, writes,
+    health, hot_keys, import, jobs, known, metrics, mutual, notifications, ownership, ranking,
+    recover, relationships, statistics, status, targets, users, webhooks, writes,
 };
 
 /// What all calls of the contract begin with, but for those of operations.
@@ -29,6 +29,7 @@ const PREFIX: &str = "/api/v2";
         (name = "reads", description = "Whether, and how many"),
         (name = "lists", description = "Who, what, and in which order"),
         (name = "events", description = "What happens, as it happens"),
+        (name = "notifications", description = "What owners are told"),
         (name = "administration", description = "Looking after the store"),
         (name = "operations", description = "Looking after the server"),
     )
@@ -57,15 +58,21 @@ pub(crate) fn routes() -> (Router<Shared>, utoipa::openapi::OpenApi) {
         .routes(routes!(ranking::list))
         .routes(routes!(daily::list))
         .routes(routes!(events::subscribe))
+        // Notifications.
+        .routes(routes!(notifications::list))
+        .routes(routes!(notifications::mark_read))
         // Administration.
         .routes(routes!(recover::start))
         .routes(routes!(erasure::user))
-        .routes(routes!(erasure::target))
+        .routes(routes!(ownership::put, erasure::target))
         .routes(routes!(jobs::read))
         .routes(routes!(import::write))
         .routes(routes!(export::read))
         .routes(routes!(dead_letters::list))
         .routes(routes!(dead_letters::retry))
+        .routes(routes!(webhooks::put, webhooks::delete))
+        .routes(routes!(webhooks::list))
+        .routes(routes!(webhooks::test))
         .routes(routes!(hot_keys::list))
         .routes(routes!(audit::list))
         .routes(also_unprefixed(routes!(consistency::report)))
@@ -135,13 +142,15 @@ async fn no_route_of_worker(uri: Uri) -> Problem {
 }
 
 /// Words under `/api/v2` that are routes, and so have methods.
-const WORDS: [&str; 6] = [
+const WORDS: [&str; 8] = [
     "events",
     "import",
     "export",
     "audit",
     "hot-keys",
     "dead-letters",
+    "notifications",
+    "webhooks",
 ];
 
 /// A method that a route does not take. `/api/v2/{kind}` matches any word; one that is neither a

@@ -9,7 +9,9 @@ pub mod concurrent;
 pub mod conformance;
 pub mod histories;
 pub mod linear;
+mod memory_notes;
 mod model_engine;
 pub mod settings;
 
+pub use memory_notes::MemoryNotes;
 pub use model_engine::{ManualClock, ModelEngine};

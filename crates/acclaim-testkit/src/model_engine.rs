@@ -9,6 +9,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use acclaim_core::cursor::CursorKey;
 use acclaim_core::error::{JobError, JournalError, ReadError, WriteError};
 use acclaim_core::model::{Model, Partitions};
+use acclaim_core::notify::Notes;
+use acclaim_core::notify::erase::Erased;
 use acclaim_core::port::{
     Admin, Applied, AuditEntry, CheckReport, Clock, Count, Daily, DeadLetter, DeadLetterId, Event,
     ExportedEdge, Fingerprint, Health, ImportSpec, Job, JobId, JobSpec, JobState, Journal, Known,
@@ -24,6 +26,8 @@ use acclaim_core::{
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use tokio::sync::watch;
+
+use crate::memory_notes::MemoryNotes;
 
 /// A clock that moves when told to.
 #[derive(Debug)]
@@ -74,6 +78,7 @@ pub struct ModelEngine {
     state: Mutex<State>,
     /// The highest place of an event.
     newest: watch::Sender<Place>,
+    notes: MemoryNotes,
 }
 
 impl ModelEngine {
@@ -99,6 +104,7 @@ impl ModelEngine {
             cursor_key: CursorKey::new([1; 32]),
             state: Mutex::new(state),
             newest: watch::Sender::new(Place::START),
+            notes: MemoryNotes::default(),
         }
     }
 
@@ -384,6 +390,15 @@ impl Admin for ModelEngine {
         if let JobSpec::EraseUser(user) = &spec {
             self.state.lock().model.forget_user(user);
         }
+        let erased = match spec {
+            JobSpec::EraseUser(user) => Some(Erased::User(user)),
+            JobSpec::EraseTarget(target) => Some(Erased::Target(target)),
+            JobSpec::Recover(_) => None,
+        };
+        if let Some(erased) = erased {
+            let end = self.state.lock().model.newest_event();
+            self.notes.erase(&self.kinds, &erased, end)?;
+        }
         Ok(self.add_job(Job {
             id: 0,
             job,
@@ -480,5 +495,9 @@ impl Engine for ModelEngine {
             backlog_events: 0,
             backlog_millis: 0,
         }
+    }
+
+    fn notes(&self) -> Option<&dyn Notes> {
+        Some(&self.notes)
     }
 }

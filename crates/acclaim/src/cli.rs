@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::commands::bench::BenchArgs;
 use crate::commands::migrate::MigrateArgs;
+use crate::commands::replay::ReplayArgs;
 use crate::config::Override;
 
 /// Likes and follows: who did it, how many did, what else they did. Exact, durable, fast.
@@ -60,6 +61,14 @@ pub enum Command {
     /// Into the cluster of the configuration, whose nodes may run meanwhile. Every step can be run
     /// again. Exit code 0 done, 1 something was rejected or differs, 2 could not run.
     Migrate(MigrateArgs),
+    /// Give what the bus carried once more: to a ledger, which may be empty, or to a group
+    ///
+    /// Into a ledger: every event that the bus still has, in order; what the ledger has already
+    /// changes nothing, so it can be run again, also after it was killed. An empty database becomes
+    /// the ledger that it was. No node or worker may run meanwhile. Into a group: its place on the
+    /// bus is moved back. Exit code 0 whole, 1 something is missing or was refused, each named, 2
+    /// could not run.
+    Replay(ReplayArgs),
     /// Write all edges of a kind to standard output
     ///
     /// Without --server and --data: those of the cluster of the configuration (`server.engine`).
@@ -159,13 +168,18 @@ pub struct Servers {
     /// The ledger of the cluster engine: mysql://USER:PASSWORD@HOST:PORT/DATABASE
     #[arg(long, value_name = "URL")]
     pub ledger: Option<String>,
+    /// The bus that carries events to the ledger and to others: kafka://HOST:PORT,HOST:PORT,
+    /// pulsar://…, rocketmq://…, or redis://… for Redis Streams
+    #[arg(long, value_name = "URL")]
+    pub bus: Option<String>,
 }
 
 impl Servers {
-    fn flags(&self) -> [Flag<'_>; 2] {
+    fn flags(&self) -> [Flag<'_>; 3] {
         [
             ("cluster.redis", "--redis", &self.redis),
             ("cluster.ledger", "--ledger", &self.ledger),
+            ("bus.url", "--bus", &self.bus),
         ]
     }
 }

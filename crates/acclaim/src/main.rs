@@ -33,6 +33,7 @@ fn main() -> ExitCode {
         Command::Worker(args) => commands::worker::run(args, config),
         Command::Import(args) => commands::import::run(args, config),
         Command::Migrate(args) => commands::migrate::run(args, config),
+        Command::Replay(args) => commands::replay::run(args, config),
         Command::Export(args) => commands::export::run(args, config),
         Command::Check(args) => commands::check::run(args, config),
         Command::Backup(args) => commands::backup::backup(args, config),

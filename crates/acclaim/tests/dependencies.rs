@@ -18,8 +18,11 @@ const ALLOWED_LICENCES: &[&str] = &[
     "BSD-2-Clause",
     "BSD-3-Clause",
     "BSL-1.0",
+    // Of data: the certificates that browsers trust.
+    "CDLA-Permissive-2.0",
     "ISC",
     "MIT",
+    "MIT-0",
     "Unicode-3.0",
     "Unlicense",
     "Zlib",
@@ -29,6 +32,7 @@ const ALLOWED_LICENCES: &[&str] = &[
 /// a version that fits, or write it down here.
 const KNOWN_TWICE: &[&str] = &[
     "base64",
+    "bit-set",
     "bit-vec",
     "block-buffer",
     "cpufeatures",
@@ -36,8 +40,10 @@ const KNOWN_TWICE: &[&str] = &[
     "digest",
     "getrandom",
     "hashbrown",
+    "pem",
     "r-efi",
     "rand",
+    "rand_chacha",
     "rand_core",
     "sha2",
     "syn",

@@ -35,11 +35,15 @@ const NOT_RUN: &[&str] = &[
     "cargo run --release -p acclaim-bench -- compare\n\
      cargo run --release -p acclaim-bench -- growth\n\
      cargo run --release -p acclaim-bench -- feed\n\
-     cargo run --release -p acclaim-bench -- cluster\n",
+     cargo run --release -p acclaim-bench -- cluster\n\
+     cargo run --release -p acclaim-bench -- bus --bus kafka\n",
     "cargo run -p acclaim-proof\n",
     // Run by the tests of the cluster, on servers of their own.
     "acclaim serve --engine cluster --redis redis://127.0.0.1:6379 --ledger mysql://acclaim:secret@127.0.0.1:3306/acclaim\n",
     "acclaim worker --listen 127.0.0.1:7701 --redis redis://127.0.0.1:6379 --ledger mysql://acclaim:secret@127.0.0.1:3306/acclaim\n",
+    "acclaim replay --into consumer --group feed --from -1h --config acclaim.toml\n",
+    "acclaim replay --config acclaim.toml --dry-run\nacclaim replay --config acclaim.toml\n",
+    "acclaim replay --config acclaim.toml --history mysql://acclaim:secret@127.0.0.1:3306/backup\n",
     "ACCLAIM_CRASH_ROUNDS=100 cargo test -p acclaim --features failpoints --test crash\n",
 ];
 
@@ -241,11 +245,21 @@ fn the_api_answers_what_it_says() {
 }
 
 #[test]
+fn notifications_are_what_it_says() {
+    check("docs/notifications.md");
+}
+
+#[test]
 fn no_other_document_has_commands_that_are_not_run() {
     let docs = fs::read_dir(root().join("docs")).unwrap();
     let docs = docs.map(|entry| entry.unwrap().path());
-    // The commands of the last one are run by tests/movein.rs, on servers of its own.
-    let own_test = ["operations.md", "api.md", "migration.md"];
+    // The commands of the last one are run by tests/movein, on servers of its own.
+    let own_test = [
+        "operations.md",
+        "api.md",
+        "notifications.md",
+        "migration.md",
+    ];
     let beside = ["bench/README.md", "proof/README.md"].map(|path| root().join(path));
     for path in docs.chain(beside) {
         let name = path.file_name().unwrap().to_str().unwrap().to_owned();

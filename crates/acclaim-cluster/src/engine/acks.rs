@@ -25,9 +25,10 @@ pub struct ImpossibleAck {
 const NO_BUS: &str = "no bus is configured; ask for redis, replica or ledger";
 
 /// Refuses what cannot be given to a request.
-pub fn refuse(ack: Ack) -> Result<(), WriteError> {
+pub fn refuse(ack: Ack, has_bus: bool) -> Result<(), WriteError> {
     match ack {
         Ack::Default | Ack::Redis | Ack::Replica | Ack::Ledger => Ok(()),
+        Ack::Bus if has_bus => Ok(()),
         Ack::Bus => Err(WriteError::AckNotPossible {
             asked: "bus",
             reason: NO_BUS,
@@ -41,6 +42,7 @@ pub fn check(
     kinds: &Kinds,
     servers: &[(String, ServerSettings)],
     is_single: bool,
+    has_bus: bool,
 ) -> Result<(), ImpossibleAck> {
     let impossible = |kind: &Kind, reason: String| ImpossibleAck {
         kind: kind.name.to_string(),
@@ -49,7 +51,7 @@ pub fn check(
     };
     for (_, kind) in kinds.iter() {
         match kind.ack {
-            Ack::Bus => return Err(impossible(kind, NO_BUS.to_owned())),
+            Ack::Bus if !has_bus => return Err(impossible(kind, NO_BUS.to_owned())),
             Ack::Replica if is_single => {
                 let alone = servers.iter().find(|(_, told)| told.replicas == Some(0));
                 if let Some((server, _)) = alone {
@@ -58,7 +60,7 @@ pub fn check(
                     return Err(impossible(kind, reason));
                 }
             }
-            Ack::Default | Ack::Redis | Ack::Replica | Ack::Ledger => {}
+            Ack::Default | Ack::Redis | Ack::Replica | Ack::Ledger | Ack::Bus => {}
         }
     }
     Ok(())
@@ -105,7 +107,7 @@ fn weakness(ack: Ack, settings: &ServerSettings) -> Option<&'static str> {
             ),
             _ => None,
         },
-        // The ledger's commit is what it is.
+        // The ledger's commit and the bus's acknowledgement are what they are.
         Ack::Ledger | Ack::Bus => None,
     }
 }
@@ -136,10 +138,14 @@ mod tests {
     #[test]
     fn what_cannot_be_given_is_refused() {
         for ack in [Ack::Default, Ack::Redis, Ack::Ledger] {
-            assert_eq!(check(&kinds(ack), &server(0), true), Ok(()), "{ack:?}");
+            assert_eq!(
+                check(&kinds(ack), &server(0), true, false),
+                Ok(()),
+                "{ack:?}"
+            );
         }
         let refused = |ack, replicas, single| {
-            let checked = check(&kinds(ack), &server(replicas), single);
+            let checked = check(&kinds(ack), &server(replicas), single, false);
             checked.map_err(|error| error.to_string())
         };
         let bus = refused(Ack::Bus, 1, false).unwrap_err();
@@ -154,7 +160,9 @@ mod tests {
         assert_eq!(refused(Ack::Replica, 0, false), Ok(()));
         // One that does not tell may have some.
         let untold = [("a:1".to_owned(), ServerSettings::default())];
-        assert_eq!(check(&kinds(Ack::Replica), &untold, true), Ok(()));
+        assert_eq!(check(&kinds(Ack::Replica), &untold, true, false), Ok(()));
+        assert_eq!(check(&kinds(Ack::Bus), &untold, true, true), Ok(()));
+        assert!(refuse(Ack::Bus, false).is_err() && refuse(Ack::Bus, true).is_ok());
     }
 
     #[test]

@@ -99,7 +99,7 @@ impl Shared {
             match dropped.map_err(read_error)? {
                 Dropped::Gone { claim, count } => {
                     let recounted = self.recount(number, name, ahead.as_ref()).await;
-                    let (source, keep) = (LedgerSource(&self.ledger), self.limits.keep());
+                    let (source, keep) = (LedgerSource::of(self), self.limits.keep());
                     // One whose token ended is loaded by whoever needs it next.
                     let filled = self.redis.fill(&source, claim, keep).await;
                     if let Some(recounted) = recounted? {

@@ -6,6 +6,8 @@
 //!
 //! Where the worker of the same process drains a partition it tells what the ledger has, as soon as
 //! it has it; otherwise Redis is asked, again and again.
+//!
+//! The same for the bus, where there is one: what it has acknowledged.
 
 use std::time::Duration;
 
@@ -15,12 +17,14 @@ use tokio::time::Instant;
 
 use super::shared::Shared;
 use crate::redis::error::RedisError;
+use crate::redis::journal::Marks;
 use crate::redis::progress::Progress;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
 const LONGEST_PAUSE: Duration = Duration::from_millis(20);
-/// How long our own worker is waited for before Redis is asked all the same.
-const OWN_PAUSE: Duration = Duration::from_millis(50);
+/// How long our own worker is waited for before Redis is asked all the same, which it tells later
+/// than those who wait.
+const OWN_PAUSE: Duration = Duration::from_millis(250);
 
 /// How it is known that the ledger has some places.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -138,6 +142,70 @@ impl Shared {
             }
             Err(_) => false,
         }
+    }
+
+    /// Waits until the bus has acknowledged these places of partitions, each published in the turn
+    /// that stands with it. Answers whether it has.
+    pub async fn bus_gets(
+        &self,
+        mut owed: Vec<(u16, u64, Rev)>,
+        end: Instant,
+    ) -> Result<bool, RedisError> {
+        let mut pause = FIRST_PAUSE;
+        let mut asked = false;
+        loop {
+            if owed.is_empty() {
+                return Ok(true);
+            }
+            if Instant::now() >= end {
+                return Ok(false);
+            }
+            let places: Vec<(u16, Rev)> = owed.iter().map(|(n, _, place)| (*n, *place)).collect();
+            let are_own = self.hurry(&places, asked).await;
+            asked |= !are_own;
+            let wait = if are_own { OWN_PAUSE } else { pause };
+            let wait = end.min(Instant::now() + wait);
+            let told = owed.iter().map(|(number, turn, place)| {
+                let journal = self.partition(*number);
+                self.worker.published(journal, *turn, *place)
+            });
+            let all = async { join_all(told).await.into_iter().all(|told| told) };
+            match tokio::time::timeout_at(wait, all).await {
+                Ok(true) => return Ok(true),
+                // Some are not its own.
+                Ok(false) => tokio::time::sleep_until(wait).await,
+                Err(_) => {}
+            }
+            pause = (pause * 2).min(LONGEST_PAUSE);
+            owed = self.still_unpublished(owed).await?;
+        }
+    }
+
+    /// Those of which Redis does not say that the bus or the ledger has them.
+    async fn still_unpublished(
+        &self,
+        owed: Vec<(u16, u64, Rev)>,
+    ) -> Result<Vec<(u16, u64, Rev)>, RedisError> {
+        let marks = owed
+            .iter()
+            .map(|(number, _, _)| self.redis.marks(self.partition(*number)));
+        let marks = join_all(marks).await;
+        let mut still = Vec::new();
+        for ((number, turn, place), marks) in owed.into_iter().zip(marks) {
+            let is_there = match marks? {
+                Marks::Known {
+                    durable, published, ..
+                } => {
+                    let published = published.filter(|published| published.turn == turn);
+                    durable >= place || published.is_some_and(|published| published.upto >= place)
+                }
+                Marks::Cold | Marks::Unmarked { .. } => false,
+            };
+            if !is_there {
+                still.push((number, turn, place));
+            }
+        }
+        Ok(still)
     }
 
     /// How far each of these partitions is, in order.

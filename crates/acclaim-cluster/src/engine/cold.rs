@@ -24,6 +24,7 @@ use crate::redis::layout::MAX_INLINE_ENTRIES;
 use crate::redis::load::{
     Claim, Cold, EdgeRows, LoadError, Loaded, Source, SourceError, TargetRow,
 };
+use crate::worker::Carrier;
 
 /// The first pause while another node loads; it doubles up to the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
@@ -178,7 +179,7 @@ impl Shared {
     }
 
     async fn load_now(&self, partition: u16, what: &Cold) -> Result<(), LoadFailure> {
-        let source = LedgerSource(&self.ledger);
+        let source = LedgerSource::of(self);
         let longest = self.limits.load_wait_max();
         let began = Instant::now();
         let mut pause = FIRST_PAUSE;
@@ -202,8 +203,21 @@ impl Shared {
     }
 }
 
-/// The ledger's primary as loads read it.
-pub struct LedgerSource<'a>(pub &'a Ledger);
+/// The ledger's primary as loads read it, and the bus that carries events into it, if there is one.
+pub struct LedgerSource<'a> {
+    ledger: &'a Ledger,
+    carrier: Option<&'a Arc<Carrier>>,
+}
+
+impl<'a> LedgerSource<'a> {
+    /// Those of an engine.
+    pub fn of(shared: &'a Shared) -> Self {
+        Self {
+            ledger: &shared.ledger,
+            carrier: shared.carrier.as_ref(),
+        }
+    }
+}
 
 fn source_error(error: impl std::fmt::Display) -> SourceError {
     SourceError(error.to_string())
@@ -230,7 +244,16 @@ fn record(loaded: LoadedTarget, max_edges: u64) -> (TargetRow, EdgeRows) {
 impl Source for LedgerSource<'_> {
     fn applied(&self, partition: u16) -> BoxFuture<'_, Result<acclaim_core::Rev, SourceError>> {
         // Whoever drains the partition must not go on with what it read before Redis lost it.
-        async move { self.0.fence_off(partition).await.map_err(source_error) }.boxed()
+        async move {
+            // Nor may anything come later that the bus carries.
+            if let Some(carrier) = self.carrier {
+                let settled = carrier.settle(self.ledger, partition).await;
+                settled.map_err(source_error)?;
+            }
+            let applied = self.ledger.fence_off(partition).await;
+            applied.map_err(source_error)
+        }
+        .boxed()
     }
 
     fn target(
@@ -242,7 +265,7 @@ impl Source for LedgerSource<'_> {
         async move {
             let most = usize::try_from(max_edges).unwrap_or(MAX_LOAD_ENTRIES);
             let loaded = self
-                .0
+                .ledger
                 .load_target(&target, most)
                 .await
                 .map_err(source_error)?;
@@ -259,7 +282,7 @@ impl Source for LedgerSource<'_> {
         let target = target_ref(target);
         async move {
             let loaded = self
-                .0
+                .ledger
                 .load_bucket(&target, hashes)
                 .await
                 .map_err(source_error)?;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::ledger::Bounds;
 use crate::redis::connection::RedisLimits;
-use crate::worker::WorkerLimits;
+use crate::worker::{BusConfig, WorkerLimits};
 
 /// How an engine is opened.
 #[derive(Clone, Debug)]
@@ -19,6 +19,11 @@ pub struct ClusterConfig {
     pub node: String,
     /// Partitions of a store that is made now; that of one there is must be the same.
     pub partitions: u16,
+    /// How long an opening asks again where it could not be found out that a server of Redis has
+    /// everything that the ledger has. What a bus carries may have to come into the ledger first,
+    /// and the worker that brings it may be this opening's own: another opening would begin anew
+    /// with a consumer that the bus has to let into the group.
+    pub seats_wait: Duration,
     /// Bounds on each call to Redis.
     pub redis: RedisLimits,
     /// Bounds on each statement of the ledger.
@@ -27,6 +32,9 @@ pub struct ClusterConfig {
     pub limits: ClusterLimits,
     /// Bounds on the worker of this process; nothing where it has none.
     pub worker: Option<WorkerLimits>,
+    /// The bus that carries events from the workers to the ledger and to others; nothing where the
+    /// workers write the ledger themselves.
+    pub bus: Option<BusConfig>,
 }
 
 impl ClusterConfig {
@@ -39,10 +47,12 @@ impl ClusterConfig {
             ledger_replicas: Vec::new(),
             node: node.to_owned(),
             partitions: crate::ledger::store::DEFAULT_PARTITIONS,
+            seats_wait: Duration::ZERO,
             redis: RedisLimits::default(),
             ledger: Bounds::default(),
             limits: ClusterLimits::default(),
             worker: Some(WorkerLimits::default()),
+            bus: None,
         }
     }
 }
@@ -76,6 +86,8 @@ pub struct ClusterLimits {
     pub job_poll_millis: u64,
     /// Edges that a job deals with in one step.
     pub job_step_edges: usize,
+    /// How long notifications belong to a node that says nothing, in milliseconds.
+    pub notifications_lease_millis: u64,
     /// Bytes of the texts of imports that run as jobs, all of them in the ledger together.
     pub spool_max_bytes: u64,
     /// How long the text of an import is kept of which nothing more comes, in seconds.
@@ -101,6 +113,7 @@ impl Default for ClusterLimits {
             job_lease_millis: 15_000,
             job_poll_millis: 500,
             job_step_edges: 500,
+            notifications_lease_millis: 10_000,
             spool_max_bytes: 1 << 30,
             spool_idle_seconds: 600,
             replica_max_millis: 1_000,
@@ -128,6 +141,10 @@ impl ClusterLimits {
 
     pub(super) fn spool_idle(&self) -> Duration {
         Duration::from_secs(self.spool_idle_seconds)
+    }
+
+    pub(super) fn notifications_lease(&self) -> Duration {
+        Duration::from_millis(self.notifications_lease_millis)
     }
 
     pub(super) fn job_lease(&self) -> Duration {

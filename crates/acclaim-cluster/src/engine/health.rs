@@ -12,6 +12,9 @@ use super::shared::Shared;
 use crate::redis::error::RedisError;
 use crate::worker::backlog;
 
+/// The bus is asked once in so many intervals: it is a connection of its own each time.
+const BUS_INTERVALS: u32 = 5;
+
 /// What was found last.
 #[derive(Default)]
 pub struct Pulse {
@@ -68,6 +71,26 @@ impl Shared {
         }
     }
 
+    /// Asks the bus how it is until the engine stops, where there is one.
+    pub async fn watch_bus(self: Arc<Self>) {
+        let Some(carrier) = &self.carrier else {
+            return;
+        };
+        let interval = Duration::from_millis(self.limits.health_interval_millis.max(10));
+        let mut stopping = self.stopping.subscribe();
+        let look = async {
+            loop {
+                tokio::time::sleep(interval * BUS_INTERVALS).await;
+                // What is found is noted there.
+                let _ = carrier.check().await;
+            }
+        };
+        tokio::select! {
+            () = look => {}
+            _ = stopping.wait_for(|stopping| *stopping) => {}
+        }
+    }
+
     /// Asks once.
     pub async fn look_at_servers(&self) {
         let began = Instant::now();
@@ -85,6 +108,7 @@ impl Shared {
             latency: began.elapsed(),
             trouble: asked.err().map(|error| error.to_string()),
         };
+        self.look_at_duty().await;
     }
 
     /// How the engine stands.
@@ -93,9 +117,15 @@ impl Shared {
         let ledger = self.pulse.ledger.lock().dependency("ledger");
         let ready = redis.up && !self.is_stopping();
         let mut dependencies = vec![redis, ledger];
+        dependencies.extend(self.carrier.as_ref().map(|carrier| {
+            let state = carrier.state();
+            let (latency, trouble) = (state.latency, state.trouble);
+            Server { latency, trouble }.dependency("bus")
+        }));
         dependencies.extend(self.replica_dependencies());
+        dependencies.extend(self.duty_dependency());
         Health {
-            // Without the ledger what is in Redis goes on.
+            // Without the ledger or the bus what is in Redis goes on.
             ready,
             guarantee: self.pulse.guarantee.clone(),
             dependencies,

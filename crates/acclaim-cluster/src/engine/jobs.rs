@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use acclaim_core::error::JobError;
+use acclaim_core::notify::erase::Erased;
 use acclaim_core::page::Entry;
 use acclaim_core::port::{JobId, JobSpec, Write};
 use acclaim_core::{
@@ -15,6 +16,7 @@ use acclaim_core::{
 use tokio::time::Instant;
 
 use super::errors::{Trouble as _, read_error, unavailable};
+use super::notes::LedgerNotes;
 use super::shared::Shared;
 use crate::failpoint;
 use crate::ledger::LedgerError;
@@ -154,6 +156,7 @@ impl Shared {
         self.note(job).await?;
         let forgotten = self.ledger.forget_user(user).await;
         forgotten.map_err(read_error)?;
+        self.erase_told(job, &Erased::User(user.clone())).await?;
         job.total = job.done;
         Ok(())
     }
@@ -167,8 +170,28 @@ impl Shared {
             job.total = self.count_received(target).await?;
         }
         self.erase_received(job, target).await?;
+        self.erase_told(job, &Erased::Target(target.clone()))
+            .await?;
         job.total = job.done;
         Ok(())
+    }
+
+    /// Erases what owners were told, trying again while the ledger is away.
+    async fn erase_told(self: &Arc<Self>, job: &mut TakenJob, erased: &Erased) -> Result<(), Halt> {
+        let notes = LedgerNotes(Arc::clone(self));
+        let end = Instant::now() + STEP_MAX;
+        loop {
+            self.note(job).await?;
+            match self.erase_notes(&notes, erased).await {
+                Ok(()) => return Ok(()),
+                Err(JobError::Write(WriteError::Stopping)) => return Err(Halt::Left),
+                Err(error) if Instant::now() < end => {
+                    tracing::warn!(%error, job = job.id, "a step of a job is tried again");
+                    tokio::time::sleep(RETRY_PAUSE).await;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
     }
 
     async fn count_received(self: &Arc<Self>, target: &Target) -> Result<u64, ReadError> {

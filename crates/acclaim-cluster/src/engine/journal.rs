@@ -28,6 +28,56 @@ const MAX_AHEAD_MICROS: u64 = 10_000_000;
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
 const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 
+/// Events of a partition that are looked for at once, at least.
+const MIN_PART_EVENTS: usize = 16;
+
+/// Which events are asked for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Which {
+    All,
+    /// Those that the ledger has.
+    Recorded,
+}
+
+/// What was read of a partition.
+struct Part {
+    number: u16,
+    /// Up to where.
+    from: Rev,
+    events: Vec<JournalEvent>,
+    /// There is nothing more that is asked for.
+    is_done: bool,
+}
+
+impl Part {
+    fn after(number: u16, after: Place) -> Self {
+        // Of the place's own seq only later partitions have something to come.
+        let from = if number > after.partition {
+            Rev(after.seq.0.saturating_sub(1))
+        } else {
+            after.seq
+        };
+        Self {
+            number,
+            from,
+            events: Vec::new(),
+            is_done: false,
+        }
+    }
+}
+
+/// Up to where everything was read of all partitions.
+fn complete_upto(parts: &[Part]) -> Rev {
+    let open = parts.iter().filter(|part| !part.is_done);
+    open.map(|part| part.from).min().unwrap_or(Rev(u64::MAX))
+}
+
+/// Up to where the ledger has everything; `None` where it lacks nothing at all.
+fn recorded_upto(found: &[(u16, Progress)]) -> Option<Rev> {
+    let lacking = found.iter().filter(|(_, progress)| !progress.is_durable());
+    lacking.map(|(_, progress)| progress.durable).min()
+}
+
 impl Shared {
     /// See [`acclaim_core::port::Journal::journal_end`].
     pub async fn journal_end(self: &Arc<Self>) -> Result<Place, JournalError> {
@@ -44,6 +94,24 @@ impl Shared {
         self: &Arc<Self>,
         after: Place,
         max_events: usize,
+    ) -> Result<Vec<Event>, JournalError> {
+        self.events_after(after, max_events, Which::All).await
+    }
+
+    /// See [`acclaim_core::port::Journal::recorded_after`]: what the ledger has of all partitions.
+    pub async fn recorded_after(
+        self: &Arc<Self>,
+        after: Place,
+        max_events: usize,
+    ) -> Result<Vec<Event>, JournalError> {
+        self.events_after(after, max_events, Which::Recorded).await
+    }
+
+    async fn events_after(
+        self: &Arc<Self>,
+        after: Place,
+        max_events: usize,
+        which: Which,
     ) -> Result<Vec<Event>, JournalError> {
         let found = self.warm_progress().await?;
         let oldest = found.iter().map(|(partition, progress)| Place {
@@ -64,24 +132,30 @@ impl Shared {
         if !found.iter().any(|one| has_more(&one)) {
             return Ok(Vec::new());
         }
-        let upto = self.seal(&found).await.map_err(journal_error)?;
+        let mut upto = self.seal(&found).await.map_err(journal_error)?;
         // Looked at again: until it was sealed, any of them may have got something below that.
         let found = self.warm_progress().await?;
+        if which == Which::Recorded {
+            upto = recorded_upto(&found).map_or(upto, |recorded| recorded.min(upto));
+            if upto < after.seq {
+                return Ok(Vec::new());
+            }
+        }
         let with_events = found.iter().filter(has_more);
-        let reads = with_events.map(|(number, _)| {
-            // Of the place's own seq only later partitions have something to come.
-            let first = if *number > after.partition {
-                Rev(after.seq.0.saturating_sub(1))
-            } else {
-                after.seq
-            };
-            self.part_after(*number, first, upto, max_events)
-        });
-        let parts = try_join_all(reads).await?;
+        let mut parts: Vec<Part> = with_events
+            .map(|(number, _)| Part::after(*number, after))
+            .collect();
+        self.read_parts(&mut parts, after, upto, max_events).await?;
+        let complete = complete_upto(&parts);
         let mut merged: BTreeMap<Place, JournalEvent> = BTreeMap::new();
-        for (partition, events) in parts {
+        for part in parts {
+            let partition = part.number;
             let place = |seq| Place { seq, partition };
-            merged.extend(events.into_iter().map(|event| (place(event.seq), event)));
+            let events = part
+                .events
+                .into_iter()
+                .filter(|event| event.seq <= complete);
+            merged.extend(events.map(|event| (place(event.seq), event)));
         }
         let mut events = Vec::new();
         for (place, event) in merged.range((Bound::Excluded(after), Bound::Unbounded)) {
@@ -91,6 +165,35 @@ impl Shared {
             events.extend(self.told(*place, event).await?);
         }
         Ok(events)
+    }
+
+    /// Reads on in all of them, more each time, until there are enough events that nothing can come to stand
+    /// before.
+    async fn read_parts(
+        &self,
+        parts: &mut [Part],
+        after: Place,
+        upto: Rev,
+        max_events: usize,
+    ) -> Result<(), JournalError> {
+        let mut chunk = (2 * max_events / parts.len().max(1)).max(MIN_PART_EVENTS);
+        loop {
+            let complete = complete_upto(parts);
+            let ready = parts.iter().flat_map(|part| {
+                let place = |seq| Place {
+                    seq,
+                    partition: part.number,
+                };
+                let events = part.events.iter();
+                events.filter(move |event| event.seq <= complete && place(event.seq) > after)
+            });
+            if ready.count() >= max_events || parts.iter().all(|part| part.is_done) {
+                return Ok(());
+            }
+            let open = parts.iter_mut().filter(|part| !part.is_done);
+            try_join_all(open.map(|part| self.read_part(part, upto, chunk))).await?;
+            chunk = (chunk * 2).min(MAX_JOURNAL_READ_EVENTS);
+        }
     }
 
     /// How far every partition is; those that are cold are loaded.
@@ -128,41 +231,31 @@ impl Shared {
         Ok(upto)
     }
 
-    /// Up to `max_events` events of a partition after `after` and not after `upto`.
-    async fn part_after(
-        &self,
-        number: u16,
-        after: Rev,
-        upto: Rev,
-        max_events: usize,
-    ) -> Result<(u16, Vec<JournalEvent>), JournalError> {
-        let partition = self.partition(number);
-        let mut events: Vec<JournalEvent> = Vec::new();
-        let mut from = after;
-        while events.len() < max_events {
-            let most = (max_events - events.len()).min(MAX_JOURNAL_READ_EVENTS);
-            let read = self.redis.journal_after(partition, from, most).await;
-            let read = read.map_err(journal_error)?;
-            let is_last = read.len() < most;
-            for entry in read {
-                match entry {
-                    Ok(event) if event.seq > upto => return Ok((number, events)),
-                    Ok(event) => {
-                        from = event.seq;
-                        events.push(event);
-                    }
-                    // It is a dead letter for the worker, and nothing to tell.
-                    Err(unreadable) => {
-                        tracing::warn!(%unreadable, number, "an event was left out");
-                        from = Rev(from.0 + 1);
-                    }
+    /// Reads up to `most` events more of a partition, none after `upto`.
+    async fn read_part(&self, part: &mut Part, upto: Rev, most: usize) -> Result<(), JournalError> {
+        let most = most.min(MAX_JOURNAL_READ_EVENTS);
+        let partition = self.partition(part.number);
+        let read = self.redis.journal_after(partition, part.from, most).await;
+        let read = read.map_err(journal_error)?;
+        part.is_done = read.len() < most;
+        for entry in read {
+            match entry {
+                Ok(event) if event.seq > upto => {
+                    part.is_done = true;
+                    return Ok(());
+                }
+                Ok(event) => {
+                    part.from = event.seq;
+                    part.events.push(event);
+                }
+                // It is a dead letter for the worker, and nothing to tell.
+                Err(unreadable) => {
+                    tracing::warn!(%unreadable, part.number, "an event was left out");
+                    part.from = Rev(part.from.0 + 1);
                 }
             }
-            if is_last {
-                break;
-            }
         }
-        Ok((number, events))
+        Ok(())
     }
 
     /// An event in the words of the port; none for a kind that is not configured.
@@ -190,6 +283,27 @@ impl Shared {
             _ = stopping.wait_for(|stopping| *stopping) => false,
             () = self.look_for_events(after) => true,
         }
+    }
+
+    /// See [`acclaim_core::port::Journal::recorded_passes`].
+    pub async fn recorded_passes(self: &Arc<Self>, after: Place) -> bool {
+        if !self.journal_passes(after).await {
+            return false;
+        }
+        let mut pause = FIRST_PAUSE;
+        while !self.is_stopping() {
+            match self.warm_progress().await {
+                Ok(found) => {
+                    if recorded_upto(&found).is_none_or(|upto| upto > after.seq) {
+                        return true;
+                    }
+                }
+                Err(error) => tracing::debug!(%error, "the journals could not be looked at"),
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+        false
     }
 
     /// Asks again and again what other nodes wrote. One subscriber of this node does it for all of

@@ -90,7 +90,7 @@ impl Shared {
         answered.await.unwrap_or_else(|_| Err(died()))
     }
 
-    async fn find_all(self: Arc<Self>, key: Option<u64>) {
+    pub(super) async fn find_all(self: Arc<Self>, key: Option<u64>) {
         loop {
             let questions = self.questions.next(&key, take);
             if questions.is_empty() {
@@ -107,8 +107,13 @@ impl Shared {
             let mut names = question.wanted.iter();
             names.any(|(name, user)| user.is_some() && self.large.has(name))
         };
-        let (large, others) = questions.into_iter().partition(is_large);
-        let ((), left) = tokio::join!(self.ask_script(large), self.peek(others));
+        let (large, others): (Vec<_>, Vec<_>) = questions.into_iter().partition(is_large);
+        let ask_large = async {
+            if !large.is_empty() {
+                Box::pin(self.ask_script(large)).await;
+            }
+        };
+        let ((), left) = tokio::join!(ask_large, self.peek(others));
         if !left.is_empty() {
             let shared = Arc::clone(self);
             tokio::spawn(async move { shared.ask_script(left).await });
@@ -155,9 +160,6 @@ impl Shared {
 
     /// One pipeline of the script. Returns when all was answered that is answered at once.
     async fn ask_script(self: &Arc<Self>, questions: Vec<Question>) {
-        if questions.is_empty() {
-            return;
-        }
         let mut calls: BTreeMap<u16, (Vec<Waiting>, Vec<Wanted>)> = BTreeMap::new();
         for question in questions {
             let (waiting, wanted) = calls.entry(question.partition).or_default();

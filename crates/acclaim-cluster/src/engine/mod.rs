@@ -9,6 +9,7 @@
 //! - `look`, `statuses`, `lists`, `people`, `boards`: reads;
 //! - `journal`: the journals of all partitions as one;
 //! - `admin`, `check`, `jobs`: looking after it;
+//! - `notes`: notifications and webhooks;
 //! - `seats`: on which server each partition is decided;
 //! - `bulk`, `movein`: what a store that moves in needs;
 //! - `health`: how it stands.
@@ -40,6 +41,7 @@ mod lists;
 mod look;
 mod movein;
 mod names;
+mod notes;
 mod people;
 mod port;
 mod replicas;
@@ -70,7 +72,7 @@ use crate::redis::connection::Redis;
 use crate::redis::durability::{self, UnsafeSettings};
 use crate::redis::error::RedisError;
 use crate::redis::keys::Partition;
-use crate::worker::{StartError, Worker, WorkerNumbers};
+use crate::worker::{BusState, Carrier, StartError, Worker, WorkerNumbers};
 
 /// Why the engine could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -93,6 +95,9 @@ pub enum OpenError {
     /// A kind has no number.
     #[error(transparent)]
     Dictionary(#[from] DictionaryError),
+    /// The bus cannot be used as it is configured.
+    #[error(transparent)]
+    Bus(#[from] acclaim_bus::OpenError),
 }
 
 impl OpenError {
@@ -107,7 +112,11 @@ impl OpenError {
                     | RedisError::Lost { .. }
             ),
             Self::Ledger(error) => matches!(error, LedgerError::Unavailable { .. }),
-            Self::Unsafe(_) | Self::Ack(_) | Self::Worker(_) | Self::Dictionary(_) => false,
+            Self::Unsafe(_)
+            | Self::Ack(_)
+            | Self::Worker(_)
+            | Self::Dictionary(_)
+            | Self::Bus(_) => false,
         }
     }
 }
@@ -115,6 +124,7 @@ impl OpenError {
 /// A node's engine.
 pub struct Cluster {
     shared: Arc<Shared>,
+    notes: notes::LedgerNotes,
     tasks: Mutex<JoinSet<()>>,
     worker: Mutex<Option<Worker>>,
 }
@@ -143,16 +153,23 @@ impl Cluster {
         };
         let store = ledger.create_or_open_store(&spec).await?;
         let names = names::Names::open(&ledger, &kinds).await?;
-        let book = Arc::new(seats::LedgerSeats(ledger.clone()));
+        let carrier = open_bus(&config, &store, &kinds).await?;
+        let book = Arc::new(seats::LedgerSeats {
+            ledger: ledger.clone(),
+            carrier: carrier.clone(),
+        });
         let redis = Redis::open_seated(&config.redis_url, config.redis, book).await?;
         let redis = Arc::new(redis);
-        let guarantee = guarantee_of(&redis, &kinds).await?;
-        seats::ask_for_all(&redis, store.epoch, store.partitions).await?;
+        let guarantee = guarantee_of(&redis, &kinds, carrier.is_some()).await?;
+        // Before seats are asked for: where a bus carries events of a partition, somebody must bring
+        // them into the ledger before its seat can be taken.
         let worker = config.worker.map(|limits| {
             let (redis, ledger) = (Arc::clone(&redis), ledger.clone());
-            Worker::start(redis, ledger, &config.node, limits, clock.clone())
+            let (clock, carrier) = (clock.clone(), carrier.clone());
+            Worker::start_with(redis, ledger, &config.node, limits, clock, carrier)
         });
         let worker = worker.transpose()?;
+        seats::ask_for_all(&redis, store.epoch, store.partitions, config.seats_wait).await?;
         let notes = match &clock {
             None => NotesLedger::new(ledger.clone(), None),
             Some(clock) => {
@@ -185,7 +202,9 @@ impl Cluster {
             looks_for_events: tokio::sync::Mutex::default(),
             stopping: watch::Sender::new(false),
             worker: OwnWorker(worker.as_ref().map(Worker::hurry)),
+            carrier,
             job_queued: Notify::new(),
+            bell: notes::Bell::default(),
         };
         let shared = Arc::new(shared);
         shared.look_for_end().await?;
@@ -193,9 +212,11 @@ impl Cluster {
         let mut tasks = JoinSet::new();
         tasks.spawn(Arc::clone(&shared).watch_health());
         tasks.spawn(Arc::clone(&shared).watch_replicas());
+        tasks.spawn(Arc::clone(&shared).watch_bus());
         tasks.spawn(Arc::clone(&shared).run_jobs());
         tasks.spawn(Arc::clone(&shared).sweep_texts());
         Ok(Self {
+            notes: notes::LedgerNotes(Arc::clone(&shared)),
             shared,
             tasks: Mutex::new(tasks),
             worker: Mutex::new(worker),
@@ -240,6 +261,18 @@ impl Cluster {
         worker.as_ref().map(|worker| worker.watched().numbers())
     }
 
+    /// The bus, if there is one.
+    #[must_use]
+    pub fn carrier(&self) -> Option<&Arc<Carrier>> {
+        self.shared.carrier.as_ref()
+    }
+
+    /// How the bus was when it was last used or looked at, if there is one.
+    #[must_use]
+    pub fn bus_state(&self) -> Option<BusState> {
+        self.carrier().map(|carrier| carrier.state())
+    }
+
     /// Redis, for what works beside the engine.
     #[must_use]
     pub fn redis(&self) -> &Arc<Redis> {
@@ -266,15 +299,71 @@ impl Drop for Cluster {
     }
 }
 
+/// The bus of the configuration. One that is away is no reason not to start: the journals hold what
+/// it does not take. One that is there and will not do is.
+async fn open_bus(
+    config: &ClusterConfig,
+    store: &Store,
+    kinds: &Kinds,
+) -> Result<Option<Arc<Carrier>>, OpenError> {
+    let Some(bus) = &config.bus else {
+        return Ok(None);
+    };
+    let carrier = Carrier::new(bus.clone(), store.id, kinds.clone())?;
+    match carrier.check().await {
+        Ok(checked) => {
+            tracing::info!(bus_partitions = checked.bus_partitions, "the bus is there");
+        }
+        Err(error @ acclaim_bus::OpenError::Unreachable { .. }) => {
+            tracing::warn!(%error, "the bus cannot be reached; the journals hold the events");
+        }
+        Err(error) => return Err(error.into()),
+    }
+    Ok(Some(Arc::new(carrier)))
+}
+
 /// What Redis is set to keep, in words; refused where it would lose what is acknowledged.
-async fn guarantee_of(redis: &Redis, kinds: &Kinds) -> Result<String, OpenError> {
+async fn guarantee_of(redis: &Redis, kinds: &Kinds, has_bus: bool) -> Result<String, OpenError> {
     let servers = redis.settings().await?;
     for (server, settings) in &servers {
         settings.check(server)?;
     }
-    acks::check(kinds, &servers, redis.is_single())?;
+    acks::check(kinds, &servers, redis.is_single(), has_bus)?;
     for weakness in acks::weaknesses(kinds, &servers) {
         tracing::warn!("{weakness}");
     }
     Ok(durability::guarantee(&servers))
+}
+
+#[cfg(test)]
+mod tests {
+    use acclaim_core::EdgeKey;
+    use acclaim_core::port::Write;
+
+    use super::*;
+
+    /// What every read and every write carries along. What is seldom needed (connecting, loading
+    /// what is cold, the ledger) is boxed where it is needed.
+    const HOT_FUTURE_MAX_BYTES: usize = 1_024;
+
+    /// The size of what a closure gives, which is never called.
+    fn bytes<T>(_never: impl Fn(&'static Arc<Shared>) -> T) -> usize {
+        size_of::<T>()
+    }
+
+    #[test]
+    fn futures_of_every_call_stay_small() {
+        let edges: &'static [EdgeKey] = &[];
+        let write = || -> Write { unreachable!("never called") };
+        let hot = [
+            ("statuses", bytes(|shared| shared.statuses(edges))),
+            ("find", bytes(|shared| shared.find(0, Vec::new()))),
+            ("asking", bytes(|shared| Arc::clone(shared).find_all(None))),
+            ("apply", bytes(|shared| shared.apply(write()))),
+            ("deciding", bytes(|shared| shared.decide(Vec::new(), false))),
+        ];
+        for (name, bytes) in hot {
+            assert!(bytes <= HOT_FUTURE_MAX_BYTES, "{name}: {bytes} bytes");
+        }
+    }
 }

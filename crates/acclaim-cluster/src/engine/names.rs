@@ -88,13 +88,20 @@ impl Shared {
         if *target_type == TargetType::USER {
             return Ok(Some(self.names.user_type));
         }
-        let number = self.ledger.known_type_no(target_type).await;
+        if let Some(number) = self.ledger.met_type_no(target_type) {
+            return Ok(Some(number));
+        }
+        // Boxed, as is all that is seldom needed: every read would carry it along.
+        let number = Box::pin(self.ledger.known_type_no(target_type)).await;
         number.map_err(read_error)
     }
 
     /// A target by its numbers; its type gets one now if it has none.
     pub async fn written_target(&self, key: &TargetKey) -> Result<TargetName, WriteError> {
-        let number = self.ledger.type_no(&key.target.target_type).await;
+        if let Some(number) = self.ledger.met_type_no(&key.target.target_type) {
+            return Ok(self.name_of(key, number));
+        }
+        let number = Box::pin(self.ledger.type_no(&key.target.target_type)).await;
         let type_no = number.map_err(|error| match error {
             DictionaryError::Full { limit, given, .. } => {
                 WriteError::TooManyTargetTypes { limit, given }

@@ -2,6 +2,7 @@
 
 use acclaim_core::cursor::CursorKey;
 use acclaim_core::error::JobError;
+use acclaim_core::notify::Notes;
 use acclaim_core::port::{
     Admin, Applied, AuditEntry, CheckReport, Count, Daily, DeadLetter, DeadLetterId, Event,
     ExportedEdge, Health, ImportSpec, Job, JobId, JobSpec, Journal, Known, Listing, Place, Ranked,
@@ -145,6 +146,18 @@ impl Journal for Cluster {
     async fn journal_passes(&self, after: Place) -> bool {
         self.shared.journal_passes(after).await
     }
+
+    async fn recorded_after(
+        &self,
+        after: Place,
+        max_events: usize,
+    ) -> Result<Vec<Event>, JournalError> {
+        self.shared.recorded_after(after, max_events).await
+    }
+
+    async fn recorded_passes(&self, after: Place) -> bool {
+        self.shared.recorded_passes(after).await
+    }
 }
 
 #[async_trait]
@@ -201,7 +214,7 @@ impl Admin for Cluster {
 
     async fn retry_dead_letter(&self, id: DeadLetterId) -> Result<Option<Resent>, JobError> {
         let (redis, ledger) = (&self.shared.redis, &self.shared.ledger);
-        let resent = dead_letters::retry(redis, ledger, id).await;
+        let resent = dead_letters::retry(redis, ledger, &self.shared.kinds, id).await;
         resent.map_err(|error| JobError::Read(read_error(error)))
     }
 }
@@ -221,5 +234,9 @@ impl Engine for Cluster {
 
     fn health(&self) -> Health {
         self.shared.health()
+    }
+
+    fn notes(&self) -> Option<&dyn Notes> {
+        Some(self.ledger_notes())
     }
 }

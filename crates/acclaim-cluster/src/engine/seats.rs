@@ -1,5 +1,8 @@
 //! Seats as the ledger keeps them, for the side of Redis that asks for them.
 
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
 use acclaim_core::{ReadError, Rev};
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -11,13 +14,19 @@ use crate::redis::connection::Redis;
 use crate::redis::error::RedisError;
 use crate::redis::load::SourceError;
 use crate::redis::seat::{SeatBook, SeatRow};
+use crate::worker::Carrier;
 
 /// How often a read is tried that was refused for the life that it named. A seat is seldom taken
 /// twice in the time of a read.
 const READ_ATTEMPTS: usize = 4;
+/// The pause before seats are asked for again that could not be had.
+const ASK_PAUSE: Duration = Duration::from_millis(200);
 
-/// The ledger's primary.
-pub struct LedgerSeats(pub Ledger);
+/// The ledger's primary, and the bus that carries events into it, where there is one.
+pub struct LedgerSeats {
+    pub ledger: Ledger,
+    pub carrier: Option<Arc<Carrier>>,
+}
 
 fn failed(error: impl std::fmt::Display) -> SourceError {
     SourceError(error.to_string())
@@ -26,13 +35,16 @@ fn failed(error: impl std::fmt::Display) -> SourceError {
 impl SeatBook for LedgerSeats {
     fn read(&self, partition: u16) -> BoxFuture<'_, Result<SeatRow, SourceError>> {
         async move {
-            let seat = self.0.seat(partition).await.map_err(failed)?;
+            let seat = self.ledger.seat(partition).await.map_err(failed)?;
             Ok(SeatRow {
                 server: seat.server,
                 turn: seat.turn,
                 life: seat.life,
                 applied: seat.applied,
                 is_passed: seat.is_passed,
+                is_carried: seat.is_carried,
+                is_closing: seat.is_closing,
+                closed: seat.closed,
             })
         }
         .boxed()
@@ -52,21 +64,60 @@ impl SeatBook for LedgerSeats {
                 life: found.life,
                 applied: found.applied,
                 is_passed: found.is_passed,
+                is_carried: found.is_carried,
+                is_closing: found.is_closing,
+                closed: found.closed,
             };
-            let taken = self.0.take_seat(partition, &found, server, life).await;
+            let taken = self.ledger.take_seat(partition, &found, server, life).await;
             taken.map_err(failed)
+        }
+        .boxed()
+    }
+
+    fn settle<'a>(
+        &'a self,
+        partition: u16,
+        found: &'a SeatRow,
+    ) -> BoxFuture<'a, Result<bool, SourceError>> {
+        async move {
+            let is_open = match found.is_closing {
+                true => found.closed < found.turn,
+                false => found.is_carried,
+            };
+            let Some(carrier) = self.carrier.as_ref().filter(|_| is_open) else {
+                return Ok(true);
+            };
+            carrier
+                .settle(&self.ledger, partition)
+                .await
+                .map_err(failed)?;
+            Ok(false)
         }
         .boxed()
     }
 }
 
-/// Asks for the seats of all partitions, before anybody comes who would have to wait for it.
-pub async fn ask_for_all(redis: &Redis, epoch: u32, partitions: u16) -> Result<(), RedisError> {
+/// Asks for the seats of all partitions, before anybody comes who would have to wait for it; again
+/// and again for so long.
+pub async fn ask_for_all(
+    redis: &Redis,
+    epoch: u32,
+    partitions: u16,
+    longest: Duration,
+) -> Result<(), RedisError> {
     let all = || -> Vec<_> { (0..partitions).map(|n| redis.partition(epoch, n)).collect() };
-    match redis.progress_many(&all()).await {
-        // The first answer says in which lives they are.
-        Err(RedisError::Unavailable { .. }) => redis.progress_many(&all()).await.map(|_| ()),
-        other => other.map(|_| ()),
+    let end = Instant::now() + longest;
+    let mut is_first = true;
+    loop {
+        match redis.progress_many(&all()).await {
+            // It may only have said in which lives they are.
+            Err(RedisError::Unavailable { .. }) if is_first => is_first = false,
+            Err(error @ RedisError::Unavailable { .. }) if Instant::now() + ASK_PAUSE < end => {
+                tracing::warn!(%error, "the seats of partitions cannot be had yet");
+                tokio::time::sleep(ASK_PAUSE).await;
+            }
+            other => return other.map(|_| ()),
+        }
     }
 }
 
@@ -100,14 +151,18 @@ impl Shared {
     where
         F: Future<Output = Result<T, ReadError>>,
     {
-        for _ in 1..READ_ATTEMPTS {
+        let mut attempt = 1;
+        loop {
             let before = self.lives_learnt();
             match read().await {
-                Err(ReadError::Unavailable { .. }) if self.lives_learnt() != before => {}
+                Err(ReadError::Unavailable { .. })
+                    if attempt < READ_ATTEMPTS && self.lives_learnt() != before =>
+                {
+                    attempt += 1;
+                }
                 outcome => return outcome,
             }
         }
-        read().await
     }
 
     /// Takes note of a place that was told to somebody, for those who take a seat.

@@ -15,11 +15,12 @@ use super::health::Pulse;
 use super::lane::Lanes;
 use super::look::{Large, Questions};
 use super::names::Names;
+use super::notes::Bell;
 use crate::ledger::Ledger;
 use crate::ledger::store::Store;
 use crate::redis::connection::Redis;
 use crate::redis::keys::Partition;
-use crate::worker::Hurry;
+use crate::worker::{Carrier, Hurry};
 
 /// What all parts of an open engine share.
 pub struct Shared {
@@ -50,8 +51,12 @@ pub struct Shared {
     pub stopping: watch::Sender<bool>,
     /// The worker of this process, if it has one.
     pub worker: OwnWorker,
+    /// The bus, where there is one.
+    pub carrier: Option<Arc<Carrier>>,
     /// Told when a job was queued.
     pub job_queued: Notify,
+    /// Told when those who deliver are to look again.
+    pub bell: Bell,
 }
 
 /// The worker of this process, if it has one.
@@ -68,6 +73,14 @@ impl OwnWorker {
     pub async fn applied(&self, journal: Partition, place: Rev) -> bool {
         match &self.0 {
             Some(hurry) => hurry.applied(journal, place).await,
+            None => false,
+        }
+    }
+
+    /// The same for the bus, published in a turn of the partition's seat.
+    pub async fn published(&self, journal: Partition, turn: u64, place: Rev) -> bool {
+        match &self.0 {
+            Some(hurry) => hurry.published(journal, turn, place).await,
             None => false,
         }
     }

@@ -89,11 +89,14 @@ impl Shared {
                     }
                 }
             }
-            if !again.is_empty() && Instant::now() > end {
+            left = again;
+            if left.is_empty() {
+                break;
+            }
+            if Instant::now() > end {
                 return Err(read_error("what was loaded is cold again and again"));
             }
-            self.load_all(cold).await.map_err(read_error)?;
-            left = again;
+            Box::pin(self.load_all(cold)).await.map_err(read_error)?;
         }
         Ok(found)
     }

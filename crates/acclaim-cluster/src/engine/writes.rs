@@ -50,7 +50,7 @@ impl Shared {
         }
         let of_kinds = write.ops.iter().map(|op| op.edge.kind);
         let ack = self.kinds.ack(write.ack, of_kinds);
-        acks::refuse(ack)?;
+        acks::refuse(ack, self.carrier.is_some())?;
         self.refuse_backlog()?;
         let limit = self.limits.queue_max_ops;
         let room = self.lanes.room(write.ops.len());
@@ -61,7 +61,7 @@ impl Shared {
             .transpose()?;
         let deadline = Instant::now() + self.limits.write_max();
         let again = match &write.idempotency {
-            Some(idempotency) => self.reserve(idempotency, deadline).await?,
+            Some(idempotency) => Box::pin(self.reserve(idempotency, deadline)).await?,
             None => false,
         };
         let parts = self.parts(&write).await?;
@@ -77,11 +77,16 @@ impl Shared {
         self.look_at_end(&write.ops, &answers, &partitions).await;
         if ack == Ack::Ledger {
             let given = places_given(&write.ops, &answers, &partitions);
-            self.wait_for_ledger(&touched, given, deadline).await?;
+            let wait = self.wait_for_ledger(&write.ops, &answers, &touched, given, deadline);
+            Box::pin(wait).await?;
             if self.turns(&touched) != turns {
                 let reason = "Redis came back or another took its place meanwhile";
                 return Err(unknown(&reason));
             }
+        }
+        if ack == Ack::Bus {
+            let given = places_given(&write.ops, &answers, &partitions);
+            Box::pin(self.wait_for_bus(&touched, given, &turns, deadline)).await?;
         }
         let replayed = again && answers.iter().all(|(_, replayed)| *replayed);
         let transitions = answers.into_iter().map(|(transition, _)| transition);
@@ -215,7 +220,7 @@ impl Shared {
         imported.dedup();
         if !imported.is_empty() {
             // An import's rev is not its place.
-            if let Ok(found) = self.progress_of(&imported).await {
+            if let Ok(found) = Box::pin(self.progress_of(&imported)).await {
                 self.saw_newest(&found);
             }
         }
@@ -233,6 +238,8 @@ impl Shared {
     /// partitions owe where no place is known.
     async fn wait_for_ledger(
         &self,
+        ops: &[Op],
+        answers: &[Answer],
         touched: &[u16],
         given: BTreeMap<u16, Rev>,
         deadline: Instant,
@@ -247,23 +254,72 @@ impl Shared {
         }
         match self.ledger_gets(owed, deadline).await {
             Ok(Reached::Told) if others.is_empty() => Ok(()),
-            Ok(Reached::Told | Reached::Durable) => self.are_here(touched).await,
+            Ok(Reached::Told | Reached::Durable) => self.ledger_shows(ops, answers).await,
             Ok(Reached::TooLate) => Err(unknown(&"it is decided, but not in the ledger in time")),
             Err(error) => Err(unknown(&error)),
         }
     }
-}
 
-impl Shared {
-    /// Whether Redis still has these partitions: one that was emptied owes the ledger nothing, and
-    /// what was decided in it may be nowhere.
-    async fn are_here(&self, touched: &[u16]) -> Result<(), WriteError> {
-        let found = self.progress_of(touched).await;
-        let found = found.map_err(|error| unknown(&error))?;
-        if found.iter().all(|(_, progress)| progress.is_some()) {
+    /// Waits until the bus has acknowledged a write: the places that it was given, and all that the
+    /// touched partitions owe the ledger where no place is known. Then it is looked whether the
+    /// partitions are still in the turns in which it was published: nothing that came to the bus in
+    /// a turn before it was ended is lost ([`crate::ledger::carry`]).
+    async fn wait_for_bus(
+        &self,
+        touched: &[u16],
+        mut given: BTreeMap<u16, Rev>,
+        turns: &[Option<u64>],
+        deadline: Instant,
+    ) -> Result<(), WriteError> {
+        let others = touched.iter().copied();
+        let others: Vec<u16> = others
+            .filter(|number| !given.contains_key(number))
+            .collect();
+        if !others.is_empty() {
+            given.extend(self.owed(&others).await.map_err(|error| unknown(&error))?);
+        }
+        let of_turn = |(number, turn): (&u16, &Option<u64>)| {
+            let place = given.get(number)?;
+            Some((*number, turn.unwrap_or(0), *place))
+        };
+        let owed: Vec<(u16, u64, Rev)> = touched.iter().zip(turns).filter_map(of_turn).collect();
+        match self.bus_gets(owed, deadline).await {
+            Ok(true) => {}
+            Ok(false) => return Err(unknown(&"it is decided, but not on the bus in time")),
+            Err(error) => return Err(unknown(&error)),
+        }
+        for (number, turn) in touched.iter().zip(turns) {
+            match self.ledger.is_turn(*number, turn.unwrap_or(0)).await {
+                Ok(true) => {}
+                Ok(false) => {
+                    let reason = "Redis came back or another took its place meanwhile";
+                    return Err(unknown(&reason));
+                }
+                // Whoever takes a seat needs the ledger too.
+                Err(error) => tracing::debug!(%error, "the turn of a seat is not known"),
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks whether the ledger has these edges as they were answered, or as they became later. A
+    /// partition that was emptied owes the ledger nothing, and what was decided in it may be
+    /// nowhere.
+    async fn ledger_shows(&self, ops: &[Op], answers: &[Answer]) -> Result<(), WriteError> {
+        let (mut edges, mut revs) = (Vec::with_capacity(ops.len()), Vec::new());
+        for (op, (answer, _)) in ops.iter().zip(answers) {
+            let edge = self.known_edge(&op.edge).await;
+            if let Some(edge) = edge.map_err(|error| unknown(&error))? {
+                edges.push(edge);
+                revs.push(answer.rev);
+            }
+        }
+        let states = self.ledger.edge_states(&edges).await;
+        let states = states.map_err(|error| unknown(&error))?;
+        if states.iter().zip(revs).all(|(state, rev)| state.rev >= rev) {
             return Ok(());
         }
-        Err(unknown(&"Redis was emptied before the ledger had it"))
+        Err(unknown(&"Redis lost it before the ledger had it"))
     }
 }
 

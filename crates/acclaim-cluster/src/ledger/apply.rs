@@ -14,6 +14,10 @@
 //!
 //! An event that cannot be applied is a dead letter with its reason; the others of the batch go on.
 //!
+//! What came over a bus goes the same way ([`Ledger::record`]). Instead of the fence it is compared
+//! whether its turn is closed, and `applied` moves on only over what follows on it without a gap
+//! ([`super::carry`]).
+//!
 //! A connection lost at COMMIT leaves open whether it took place. It is found out: the next attempt
 //! locks the partition's row, so it waits for the lost transaction to end either way, and looks
 //! whether `applied` moved. Only the holder of the fence can have moved it.
@@ -24,10 +28,11 @@ use acclaim_core::Rev;
 use parking_lot::Mutex;
 use sqlx::Row;
 
+use super::carry::{self, Chain};
 use super::checked::Checked;
 use super::dictionary::TypeNo;
 use super::error::{Class, Failure, LedgerError, class};
-use super::event::{Batch, EdgeRow, UserRow};
+use super::event::{Batch, Carried, EdgeRow, Recorded, UserRow};
 use super::fold::{
     Edges, Flip, TargetValue, Targets, Users, between_users, fold_edges, fold_users, pairs,
 };
@@ -57,7 +62,7 @@ pub struct Applied {
 /// A commit whose answer was lost.
 struct Unsure {
     before: Vec<Rev>,
-    outcomes: Vec<Applied>,
+    outcomes: Vec<Recorded>,
 }
 
 impl Ledger {
@@ -79,7 +84,31 @@ impl Ledger {
     /// # Errors
     /// As [`Ledger::apply`]; where it matters whose batch it was, give each by itself again.
     pub async fn apply_together(&self, batches: &[&Batch]) -> Result<Vec<Applied>, LedgerError> {
-        let given = batches.iter().map(|batch| batch.entries.len()).sum();
+        let mut checked = Vec::with_capacity(batches.len());
+        for batch in batches {
+            checked.push(self.check(batch).await?);
+        }
+        let outcomes = self.write(&checked).await?;
+        Ok(outcomes.into_iter().map(|one| one.applied).collect())
+    }
+
+    /// The same for stretches of different partitions that came over the bus, whoever brings them:
+    /// two who bring the same at once come to the same.
+    ///
+    /// # Errors
+    /// As [`Ledger::apply`], but for the fence; [`LedgerError::Moved`] while the ledger is moved.
+    pub async fn record(&self, stretches: &[&Carried]) -> Result<Vec<Recorded>, LedgerError> {
+        let mut checked = Vec::with_capacity(stretches.len());
+        for stretch in stretches {
+            let mut one = self.check(&stretch.batch).await?;
+            one.carried = Some(stretch);
+            checked.push(one);
+        }
+        self.write(&checked).await
+    }
+
+    async fn write(&self, checked: &[Checked<'_>]) -> Result<Vec<Recorded>, LedgerError> {
+        let given = checked.iter().map(|one| one.batch.entries.len()).sum();
         if given > MAX_BATCH_EVENTS {
             return Err(LedgerError::TooMany {
                 what: "events",
@@ -87,12 +116,7 @@ impl Ledger {
                 limit: MAX_BATCH_EVENTS,
             });
         }
-        let mut checked = Vec::with_capacity(batches.len());
-        for batch in batches {
-            checked.push(self.check(batch).await?);
-        }
-        let unsure = Mutex::new(None);
-        let (checked, unsure) = (&checked, &unsure);
+        let unsure = &Mutex::new(None);
         self.retried(|| async move {
             let mut session = self.writing().await?;
             let outcome = self.attempt(&mut session, checked, unsure).await;
@@ -104,16 +128,24 @@ impl Ledger {
     async fn attempt(
         &self,
         session: &mut Session,
-        all: &[Checked<'_>],
+        given: &[Checked<'_>],
         unsure: &Mutex<Option<Unsure>>,
-    ) -> Result<Vec<Applied>, Failure> {
+    ) -> Result<Vec<Recorded>, Failure> {
         session.begin("START TRANSACTION").await?;
-        let locked = fence(session, all).await?;
+        let found = fence(session, given).await?;
         let lost = unsure.lock().take();
-        if let Some(outcomes) = self.find_out(lost, &locked, all) {
+        if let Some(outcomes) = self.find_out(lost, &found, given) {
             session.roll_back().await;
             return Ok(outcomes);
         }
+        let is_late = |(checked, locked): &(&Checked<'_>, &Locked)| {
+            let turn = checked.carried.map(|carried| carried.turn);
+            turn.is_some_and(|turn| turn < locked.closed)
+        };
+        let in_time = given.iter().zip(&found).filter(|one| !is_late(one));
+        let (all, locked): (Vec<&Checked<'_>>, Vec<Locked>) =
+            in_time.map(|(checked, locked)| (checked, *locked)).unzip();
+        let all = all.as_slice();
         let accepted = all.iter().flat_map(|checked| &checked.accepted);
         let mut edges: Edges = accepted
             .map(|event| (event.edge.clone(), Default::default()))
@@ -134,21 +166,29 @@ impl Ledger {
         for checked in all {
             bury(session, checked.batch, &checked.refused, self.manual_now()).await?;
         }
-        let applied = move_on(session, all, &locked).await?;
-        let outcome = |((checked, applied), flips): ((&Checked<'_>, Rev), usize)| Applied {
-            applied,
-            flips,
-            stale: checked.accepted.len() - flips,
-            refused: checked.refused.len(),
+        let chains = move_on(session, all, &locked).await?;
+        let outcome = |((checked, chain), flips): ((&&Checked<'_>, Chain), usize)| Recorded {
+            applied: Applied {
+                applied: chain.applied,
+                flips,
+                stale: checked.accepted.len() - flips,
+                refused: checked.refused.len(),
+            },
+            is_late: false,
+            has_gap: chain.has_gap,
         };
-        let outcomes = all.iter().zip(applied).zip(of_each).map(outcome);
-        let outcomes: Vec<Applied> = outcomes.collect();
+        let mut in_time = all.iter().zip(chains).zip(of_each).map(outcome);
+        let outcome = |one: (&Checked<'_>, &Locked)| match is_late(&one) {
+            true => Some(carry::late(one.1.applied)),
+            false => in_time.next(),
+        };
+        let outcomes: Vec<Recorded> = given.iter().zip(&found).filter_map(outcome).collect();
         failpoint::hit(failpoint::APPLY_BEFORE_COMMIT);
         if let Err(error) = session.commit().await {
             // A refusal is an answer; anything else leaves the outcome open.
             if !matches!(error, sqlx::Error::Database(_)) || class(&error) == Some(Class::Lost) {
                 *unsure.lock() = Some(Unsure {
-                    before: locked.iter().map(|locked| locked.applied).collect(),
+                    before: found.iter().map(|locked| locked.applied).collect(),
                     outcomes,
                 });
             }
@@ -164,7 +204,7 @@ impl Ledger {
         unsure: Option<Unsure>,
         locked: &[Locked],
         all: &[Checked<'_>],
-    ) -> Option<Vec<Applied>> {
+    ) -> Option<Vec<Recorded>> {
         let Unsure { before, outcomes } = unsure?;
         let mut each = before.iter().zip(locked).zip(all);
         // All of them moved or none.
@@ -186,6 +226,10 @@ pub(super) struct Locked {
     pub fence: u64,
     pub epoch: u32,
     pub applied: Rev,
+    /// Turns of the seat below this one are closed.
+    pub closed: u64,
+    /// The highest place of which something came over the bus, where that is beyond `applied`.
+    pub reached: Rev,
     /// Whether the ledger is being moved, or was.
     is_moved: bool,
 }
@@ -219,7 +263,7 @@ async fn lock_partitions(
 ) -> Result<BTreeMap<u16, Locked>, Failure> {
     let mut sql = Sql::new("SELECT n, fence, epoch, applied, CAST(");
     sql.push(IS_MOVED)
-        .push(" AS UNSIGNED) FROM partitions WHERE n IN (");
+        .push(" AS UNSIGNED), closed, reached FROM partitions WHERE n IN (");
     let padded = padded(partitions);
     sql.rows("?", padded.len()).push(") ORDER BY n FOR UPDATE");
     for partition in padded {
@@ -232,6 +276,8 @@ async fn lock_partitions(
             epoch: row.try_get(2)?,
             applied: Rev(row.try_get(3)?),
             is_moved: row.try_get::<u64, _>(4)? != 0,
+            closed: row.try_get(5)?,
+            reached: Rev(row.try_get(6)?),
         };
         all.insert(row.try_get(0)?, locked);
     }
@@ -268,11 +314,13 @@ async fn fence(session: &mut Session, all: &[Checked<'_>]) -> Result<Vec<Locked>
     partitions.sort_unstable();
     let found = lock_partitions(session, &partitions).await?;
     let mut locked = Vec::with_capacity(all.len());
-    for Checked { batch, .. } in all {
+    for Checked { batch, carried, .. } in all {
         let Some(of_it) = found.get(&batch.partition) else {
             return Err(no_partition(session, batch.partition).await?);
         };
-        if of_it.fence != batch.fence {
+        if carried.is_some() {
+            of_it.unless_moved()?;
+        } else if of_it.fence != batch.fence {
             return Err(LedgerError::Fenced {
                 partition: batch.partition,
                 ours: batch.fence,
@@ -295,7 +343,7 @@ async fn fence(session: &mut Session, all: &[Checked<'_>]) -> Result<Vec<Locked>
 /// Edges and targets: what lies in the partitions. Answers the flips of each batch.
 async fn write_targets_side(
     session: &mut Session,
-    all: &[Checked<'_>],
+    all: &[&Checked<'_>],
     edges: &mut Edges,
 ) -> Result<Vec<Vec<Flip>>, Failure> {
     let mut targets: Targets = edges
@@ -306,7 +354,7 @@ async fn write_targets_side(
     rows::read_targets(session, &mut targets).await?;
     let before = targets.clone();
     let fold =
-        |checked: &Checked<'_>| fold_edges(&checked.accepted, edges, &mut targets, checked.last);
+        |checked: &&Checked<'_>| fold_edges(&checked.accepted, edges, &mut targets, checked.last);
     let flips = all.iter().map(fold).collect();
     rows::write_edges(session, edges).await?;
     let changed: Vec<_> = targets
@@ -388,22 +436,30 @@ impl UsersSide {
 /// how far each is.
 async fn move_on(
     session: &mut Session,
-    all: &[Checked<'_>],
+    all: &[&Checked<'_>],
     locked: &[Locked],
-) -> Result<Vec<Rev>, Failure> {
-    let mut applied = Vec::with_capacity(all.len());
+) -> Result<Vec<Chain>, Failure> {
+    let mut chains = Vec::with_capacity(all.len());
     let mut moved: Vec<(u16, Rev)> = Vec::new();
     for (checked, locked) in all.iter().zip(locked) {
-        let is_newer = checked.last > locked.applied;
-        if is_newer && checked.batch.epoch == locked.epoch {
-            moved.push((checked.batch.partition, checked.last));
-            applied.push(checked.last);
-        } else {
-            applied.push(locked.applied);
+        let partition = checked.batch.partition;
+        let mut chain = Chain::at(locked.applied);
+        if checked.batch.epoch == locked.epoch {
+            match checked.carried {
+                Some(carried) => chain.follow(carried),
+                None => chain.applied = chain.applied.max(checked.last),
+            }
         }
+        if chain.applied > locked.applied {
+            moved.push((partition, chain.applied));
+        }
+        if chain.has_gap && checked.last > locked.reached {
+            carry::reach(session, partition, checked.last).await?;
+        }
+        chains.push(chain);
     }
     if moved.is_empty() {
-        return Ok(applied);
+        return Ok(chains);
     }
     let moved = padded(&moved);
     let mut sql = Sql::new("UPDATE partitions SET applied = CASE n");
@@ -417,5 +473,5 @@ async fn move_on(
         sql.bind(*partition);
     }
     session.run(sql).await?;
-    Ok(applied)
+    Ok(chains)
 }

@@ -56,6 +56,7 @@ use super::pools::Ledger;
 use super::rows;
 use super::seat::pass;
 use super::session::{Session, give_up};
+use crate::failpoint;
 
 /// Edges in one call. More make a call longer, and everything else of the partition waits for it.
 pub const MAX_BULK_EDGES: usize = 10_000;
@@ -222,7 +223,9 @@ async fn attempt(
     }
     pass(session, bulk.partition).await?;
     *unsure.lock() = Some(decided.imported);
+    failpoint::hit(failpoint::BULK_BEFORE_COMMIT);
     session.commit().await?;
+    failpoint::hit(failpoint::BULK_COMMITTED);
     Ok(decided.imported)
 }
 

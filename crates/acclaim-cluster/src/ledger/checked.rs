@@ -7,7 +7,7 @@ use acclaim_core::{Rev, TargetType};
 use super::codec::IdKey;
 use super::dictionary::{KindNo, TypeNo};
 use super::error::LedgerError;
-use super::event::{Batch, EdgeRow, Entry};
+use super::event::{Batch, Carried, EdgeRow, Entry};
 use super::fold::Accepted;
 use super::journals::dead_letters::DeadLetter;
 use super::pools::Ledger;
@@ -21,6 +21,8 @@ pub(super) struct Checked<'a> {
     pub user_type: Option<TypeNo>,
     /// The place of the last entry.
     pub last: Rev,
+    /// What it says of itself where it came over the bus; it is written under its fence otherwise.
+    pub carried: Option<&'a Carried>,
 }
 
 impl Ledger {
@@ -32,6 +34,7 @@ impl Ledger {
             refused: Vec::new(),
             user_type: self.known_type_no(&TargetType::USER).await?,
             last: Rev::ZERO,
+            carried: None,
         };
         let mut kinds = BTreeMap::new();
         let mut types = BTreeMap::new();

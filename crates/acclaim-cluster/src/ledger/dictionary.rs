@@ -5,12 +5,14 @@
 //! two names.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use acclaim_core::TargetType;
 use acclaim_core::kind::MAX_KIND_NAME_BYTES;
 use acclaim_core::limits::MAX_TARGET_TYPES;
 use parking_lot::RwLock;
 use sqlx::Row;
+use tokio::sync::Mutex;
 
 use super::error::{Failure, LedgerError};
 use super::moving::DICTIONARY_IS_CLOSED;
@@ -50,6 +52,23 @@ pub enum DictionaryError {
 pub(super) struct Dictionary {
     kinds: RwLock<Names>,
     types: RwLock<Names>,
+    looks_at_kinds: Looks,
+    looks_at_types: Looks,
+}
+
+/// Looks at all names of a sort, one at a time.
+#[derive(Debug, Default)]
+struct Looks {
+    begun: AtomicU64,
+    last: Mutex<Look>,
+}
+
+/// A look that ended.
+#[derive(Debug, Default)]
+struct Look {
+    /// From 1.
+    number: u64,
+    failure: Option<String>,
 }
 
 #[derive(Debug, Default)]
@@ -163,6 +182,42 @@ impl Ledger {
             .map_err(|error| LedgerError::Corrupt(format!("target type {name:?} {error}")))
     }
 
+    /// Makes sure that a kind has this number, which is given to it if neither is taken. `false`
+    /// where one of both belongs to another.
+    ///
+    /// # Errors
+    /// [`LedgerError`].
+    pub async fn agree_on_kind(&self, name: &str, no: KindNo) -> Result<bool, LedgerError> {
+        self.agree(Of::Kinds, name, no.0).await
+    }
+
+    /// The same for a target type.
+    ///
+    /// # Errors
+    /// [`LedgerError`].
+    pub async fn agree_on_type(
+        &self,
+        target_type: &TargetType,
+        no: TypeNo,
+    ) -> Result<bool, LedgerError> {
+        self.agree(Of::Types, target_type.as_str(), no.0).await
+    }
+
+    async fn agree(&self, of: Of, name: &str, no: u16) -> Result<bool, LedgerError> {
+        if let Some(known) = self.cached(of, name) {
+            return Ok(known == no);
+        }
+        let rows = self
+            .retried(|| async move {
+                let mut session = self.writing().await?;
+                let outcome = give_this(&mut session, of, name, no).await;
+                give_up(&mut session, outcome).await
+            })
+            .await?;
+        self.learn(of, rows);
+        Ok(self.cached(of, name) == Some(no))
+    }
+
     fn names(&self, of: Of) -> &RwLock<Names> {
         match of {
             Of::Kinds => &self.shared.dictionary.kinds,
@@ -183,11 +238,31 @@ impl Ledger {
         Ok(self.names(of).read().names.get(&no).cloned())
     }
 
+    /// Looks at all names. A name may be asked for that nobody ever gives a number, again and
+    /// again, so those who wait for a look share the next one: one that began after they came.
     async fn refresh(&self, of: Of) -> Result<(), LedgerError> {
+        let looks = match of {
+            Of::Kinds => &self.shared.dictionary.looks_at_kinds,
+            Of::Types => &self.shared.dictionary.looks_at_types,
+        };
+        let begun_before = looks.begun.load(Ordering::SeqCst);
+        let mut last = looks.last.lock().await;
+        if last.number > begun_before {
+            return match &last.failure {
+                None => Ok(()),
+                Some(failure) => Err(LedgerError::Unavailable {
+                    attempts: 1,
+                    last: failure.clone(),
+                }),
+            };
+        }
+        let number = looks.begun.fetch_add(1, Ordering::SeqCst) + 1;
         let rows = self
             .retried(|| async move { load(&mut self.writing().await?, of).await })
-            .await?;
-        self.learn(of, rows);
+            .await;
+        let failure = rows.as_ref().err().map(ToString::to_string);
+        *last = Look { number, failure };
+        self.learn(of, rows?);
         Ok(())
     }
 
@@ -258,4 +333,69 @@ async fn add(session: &mut Session, of: Of, name: &str) -> Result<Vec<(u16, Stri
     }
     session.commit().await?;
     Ok(rows)
+}
+
+/// Gives a name this number if neither is taken.
+async fn give_this(
+    session: &mut Session,
+    of: Of,
+    name: &str,
+    no: u16,
+) -> Result<Vec<(u16, String)>, Failure> {
+    session.begin("START TRANSACTION").await?;
+    let mut rows = load(session, of).await?;
+    let is_taken = rows
+        .iter()
+        .any(|(taken, known)| *taken == no || known == name);
+    if !is_taken && no > 0 && rows.len() < of.limit() {
+        let mut sql = Sql::new(of.add());
+        sql.bind(no).bind(name.as_bytes());
+        session.run(sql).await?;
+        rows.push((no, name.to_owned()));
+    }
+    session.commit().await?;
+    Ok(rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use acclaim_servers::MariaDb;
+    use futures::future::join_all;
+
+    use super::*;
+    use crate::ledger::Bounds;
+
+    async fn ledger(url: &str) -> Ledger {
+        let ledger = Ledger::new(url, Bounds::default()).unwrap();
+        ledger.migrate().await.unwrap();
+        ledger
+    }
+
+    /// Names without a number may be asked for by everybody at once.
+    #[tokio::test]
+    async fn those_who_wait_for_a_look_share_the_next() {
+        let server = Box::pin(MariaDb::shared()).await;
+        let database = Box::pin(server.database()).await;
+        let (ledger, other) = (
+            ledger(database.url()).await,
+            self::ledger(database.url()).await,
+        );
+        let post = TargetType::parse("POST").unwrap();
+        let asked = (0..100).map(|_| ledger.known_type_no(&post));
+        for found in join_all(asked).await {
+            assert_eq!(found.unwrap(), None);
+        }
+        let begun = || {
+            let looks = &ledger.shared.dictionary.looks_at_types;
+            looks.begun.load(Ordering::SeqCst)
+        };
+        // The first began before the others came.
+        assert_eq!(begun(), 2);
+        // A number that another node gave is found by whoever asks after that.
+        let given = other.type_no(&post).await.unwrap();
+        assert_eq!(ledger.known_type_no(&post).await.unwrap(), Some(given));
+        assert_eq!(begun(), 3);
+        assert_eq!(ledger.known_type_no(&post).await.unwrap(), Some(given));
+        assert_eq!(begun(), 3);
+    }
 }

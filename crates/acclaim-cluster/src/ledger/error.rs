@@ -151,6 +151,9 @@ pub enum SchemaError {
          before anything uses it"
     )]
     Incomplete,
+    /// The store is still coming back from the bus.
+    #[error("this ledger is being rebuilt by `acclaim replay`; run that to its end first")]
+    Rebuilt,
     /// The store is laid out in a way that this program does not know.
     #[error(
         "the ledger's store is of format {found} and this program knows {known}; run the program \

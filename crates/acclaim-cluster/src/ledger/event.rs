@@ -3,6 +3,7 @@
 use acclaim_core::{Id, Rev};
 use bytes::Bytes;
 
+use super::apply::Applied;
 use super::codec::IdKey;
 use super::dictionary::{KindNo, TypeNo};
 
@@ -48,6 +49,30 @@ pub struct Batch {
     pub fence: u64,
     /// The entries, in the order of the journal.
     pub entries: Vec<Entry>,
+}
+
+/// A stretch of a partition's journal that came over the bus. Whoever brings it holds no lease:
+/// what it may do follows from what the events say of themselves ([`super::carry`]).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Carried {
+    /// The events, in the order in which they came. Its fence is not looked at.
+    pub batch: Batch,
+    /// In which turn of the partition's seat they were read from the journal.
+    pub turn: u64,
+    /// For each entry the place of the one before it in the journal, where the journal still had
+    /// it; otherwise the ledger had everything before it when it was read.
+    pub previous: Vec<Option<Rev>>,
+}
+
+/// What became of a stretch that came over the bus.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Recorded {
+    /// As of any batch.
+    pub applied: Applied,
+    /// It was published in a turn that is closed: nothing of it was applied.
+    pub is_late: bool,
+    /// Something before one of its events never came: the partition is not applied beyond.
+    pub has_gap: bool,
 }
 
 /// The primary key of an edge, ordered as the server orders it.

@@ -17,6 +17,8 @@
 //! - `daily` is spread over [`DAILY_SHARDS`], so that partitions do not wait for one row of today.
 //! - `import_texts` and `import_pieces` hold the texts of imports that run as jobs, by random names,
 //!   so that a TiDB spreads them.
+//! - `notes` holds notifications and webhooks as records by key, spread over the shards of
+//!   [`super::notes`]; `duties` has one row, who makes them.
 //! - Nothing that grows with the writes has a key that grows at one end, so no one node of a TiDB
 //!   takes all writes; `audit`, `checks`, `dead_letters` and `jobs` are rare and read in the order
 //!   in which they came, so their numbers grow. TiDB is told to give those out one by one
@@ -47,25 +49,26 @@ pub const VERSIONS: &str = "CREATE TABLE IF NOT EXISTS schema_versions (
 ) DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin";
 
 /// All steps, in order.
-pub const MIGRATIONS: &[Migration] = &[Migration {
-    version: 1,
-    name: "edges and what follows from them",
-    statements: &[
-        "CREATE TABLE meta (
+pub const MIGRATIONS: &[Migration] = &[
+    Migration {
+        version: 1,
+        name: "edges and what follows from them",
+        statements: &[
+            "CREATE TABLE meta (
   name VARBINARY(32) NOT NULL PRIMARY KEY,
   value VARBINARY(255) NOT NULL
 )",
-        "CREATE TABLE kinds (
+            "CREATE TABLE kinds (
   no SMALLINT UNSIGNED NOT NULL PRIMARY KEY,
   name VARBINARY(32) NOT NULL,
   UNIQUE KEY by_name (name)
 )",
-        "CREATE TABLE target_types (
+            "CREATE TABLE target_types (
   no SMALLINT UNSIGNED NOT NULL PRIMARY KEY,
   name VARBINARY(32) NOT NULL,
   UNIQUE KEY by_name (name)
 )",
-        "CREATE TABLE edges (
+            "CREATE TABLE edges (
   kind SMALLINT UNSIGNED NOT NULL,
   target_type SMALLINT UNSIGNED NOT NULL,
   target VARBINARY(65) NOT NULL,
@@ -77,7 +80,7 @@ pub const MIGRATIONS: &[Migration] = &[Migration {
   KEY by_target (kind, target_type, target, active, place, user),
   KEY by_user (kind, user, target_type, active, place, target)
 )",
-        "CREATE TABLE targets (
+            "CREATE TABLE targets (
   kind SMALLINT UNSIGNED NOT NULL,
   target_type SMALLINT UNSIGNED NOT NULL,
   target VARBINARY(65) NOT NULL,
@@ -90,7 +93,7 @@ pub const MIGRATIONS: &[Migration] = &[Migration {
   KEY by_count (kind, target_type, count_place, target),
   KEY by_day (kind, target_type, last_day, target)
 )",
-        "CREATE TABLE users (
+            "CREATE TABLE users (
   kind SMALLINT UNSIGNED NOT NULL,
   user VARBINARY(65) NOT NULL,
   given BIGINT UNSIGNED NOT NULL,
@@ -98,7 +101,7 @@ pub const MIGRATIONS: &[Migration] = &[Migration {
   types MEDIUMBLOB NOT NULL,
   PRIMARY KEY (kind, user)
 )",
-        "CREATE TABLE daily (
+            "CREATE TABLE daily (
   kind SMALLINT UNSIGNED NOT NULL,
   target_type SMALLINT UNSIGNED NOT NULL,
   day INT UNSIGNED NOT NULL,
@@ -108,7 +111,7 @@ pub const MIGRATIONS: &[Migration] = &[Migration {
   users BIGINT UNSIGNED NOT NULL,
   PRIMARY KEY (kind, target_type, day, shard)
 )",
-        "CREATE TABLE partitions (
+            "CREATE TABLE partitions (
   n SMALLINT UNSIGNED NOT NULL PRIMARY KEY,
   epoch INT UNSIGNED NOT NULL,
   owner VARBINARY(64) NOT NULL,
@@ -120,11 +123,11 @@ pub const MIGRATIONS: &[Migration] = &[Migration {
   life INT UNSIGNED NOT NULL DEFAULT 0,
   passed TINYINT NOT NULL DEFAULT 0
 )",
-        "CREATE TABLE workers (
+            "CREATE TABLE workers (
   name VARBINARY(64) NOT NULL PRIMARY KEY,
   alive_until BIGINT UNSIGNED NOT NULL
 )",
-        "CREATE TABLE dead_letters (
+            "CREATE TABLE dead_letters (
   id BIGINT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY,
   part SMALLINT UNSIGNED NOT NULL,
   epoch INT UNSIGNED NOT NULL,
@@ -134,14 +137,14 @@ pub const MIGRATIONS: &[Migration] = &[Migration {
   payload BLOB NOT NULL,
   UNIQUE KEY by_event (part, epoch, seq)
 ) DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin /*T![auto_id_cache] AUTO_ID_CACHE 1 */",
-        "CREATE TABLE audit (
+            "CREATE TABLE audit (
   id BIGINT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY,
   at BIGINT UNSIGNED NOT NULL,
   action VARCHAR(64) NOT NULL,
   detail TEXT NOT NULL,
   KEY by_time (at)
 ) DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin /*T![auto_id_cache] AUTO_ID_CACHE 1 */",
-        "CREATE TABLE checks (
+            "CREATE TABLE checks (
   id BIGINT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY,
   at BIGINT UNSIGNED NOT NULL,
   checked BIGINT UNSIGNED NOT NULL,
@@ -150,7 +153,7 @@ pub const MIGRATIONS: &[Migration] = &[Migration {
   findings MEDIUMBLOB NOT NULL,
   KEY by_time (at)
 ) /*T![auto_id_cache] AUTO_ID_CACHE 1 */",
-        "CREATE TABLE jobs (
+            "CREATE TABLE jobs (
   id BIGINT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY,
   spec VARCHAR(255) NOT NULL,
   state TINYINT UNSIGNED NOT NULL,
@@ -164,22 +167,52 @@ pub const MIGRATIONS: &[Migration] = &[Migration {
   lease_until BIGINT UNSIGNED NOT NULL,
   KEY by_state (state, id)
 ) DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin /*T![auto_id_cache] AUTO_ID_CACHE 1 */",
-        "CREATE TABLE import_texts (
+            "CREATE TABLE import_texts (
   text VARBINARY(16) NOT NULL PRIMARY KEY,
   job BIGINT UNSIGNED NOT NULL,
   bytes BIGINT UNSIGNED NOT NULL,
   touched BIGINT UNSIGNED NOT NULL
 )",
-        "CREATE TABLE import_pieces (
+            "CREATE TABLE import_pieces (
   text VARBINARY(16) NOT NULL,
   n INT UNSIGNED NOT NULL,
   piece MEDIUMBLOB NOT NULL,
   PRIMARY KEY (text, n)
 )",
-        // Never a text: whoever takes room for one locks this row first.
-        "INSERT INTO import_texts VALUES ('', 0, 0, 0)",
-    ],
-}];
+            // Never a text: whoever takes room for one locks this row first.
+            "INSERT INTO import_texts VALUES ('', 0, 0, 0)",
+        ],
+    },
+    Migration {
+        version: 2,
+        name: "what a bus carries",
+        statements: &["ALTER TABLE partitions
+  ADD COLUMN carried TINYINT NOT NULL DEFAULT 0,
+  ADD COLUMN closing TINYINT NOT NULL DEFAULT 0,
+  ADD COLUMN closed BIGINT UNSIGNED NOT NULL DEFAULT 0,
+  ADD COLUMN reached BIGINT UNSIGNED NOT NULL DEFAULT 0"],
+    },
+    Migration {
+        version: 3,
+        name: "notifications and webhooks",
+        statements: &[
+            "CREATE TABLE notes (
+  shard TINYINT UNSIGNED NOT NULL,
+  k VARBINARY(255) NOT NULL,
+  v MEDIUMBLOB NOT NULL,
+  PRIMARY KEY (shard, k)
+)",
+            "CREATE TABLE duties (
+  name VARBINARY(32) NOT NULL PRIMARY KEY,
+  owner VARBINARY(64) NOT NULL,
+  fence BIGINT UNSIGNED NOT NULL,
+  lease_until BIGINT UNSIGNED NOT NULL,
+  wakes BIGINT UNSIGNED NOT NULL
+)",
+            "INSERT INTO duties VALUES ('notifications', '', 0, 0, 0)",
+        ],
+    },
+];
 
 #[cfg(test)]
 mod tests {

@@ -31,6 +31,12 @@ pub struct Seat {
     pub applied: Rev,
     /// Whether the ledger was changed past Redis since it was taken.
     pub is_passed: bool,
+    /// Whether something was published to a bus in this turn.
+    pub is_carried: bool,
+    /// Whether the turn before was ended because of that, and the seat is still to be taken.
+    pub is_closing: bool,
+    /// Everything that was published in turns before this one is recorded, or never will be.
+    pub closed: u64,
 }
 
 impl Ledger {
@@ -40,8 +46,10 @@ impl Ledger {
     /// [`LedgerError`].
     pub async fn seat(&self, partition: u16) -> Result<Seat, LedgerError> {
         self.retried(|| async move {
-            let mut sql =
-                Sql::new("SELECT seat, turn, life, applied, passed FROM partitions WHERE n = ?");
+            let mut sql = Sql::new(
+                "SELECT seat, turn, life, applied, passed, carried, closing, closed \
+                 FROM partitions WHERE n = ?",
+            );
             sql.bind(partition);
             let row = self.writing().await?.first(sql).await?;
             let row = row.ok_or_else(|| {
@@ -54,6 +62,9 @@ impl Ledger {
                 life: row.try_get(2)?,
                 applied: Rev(row.try_get(3)?),
                 is_passed: row.try_get(4)?,
+                is_carried: row.try_get(5)?,
+                is_closing: row.try_get(6)?,
+                closed: row.try_get(7)?,
             })
         })
         .await
@@ -97,12 +108,13 @@ impl Ledger {
         self.retried(|| async move {
             // Nobody can hold what was read from a server before there was one.
             let text = if found.server.is_empty() {
-                "UPDATE partitions SET seat = ?, life = ?, passed = 0, turn = turn + 1 \
-                 WHERE n = ? AND turn = ? AND applied = ? AND passed = ?"
+                "UPDATE partitions SET seat = ?, life = ?, passed = 0, turn = turn + 1, \
+                 carried = 0, closing = 0 \
+                 WHERE n = ? AND turn = ? AND applied = ? AND passed = ? AND carried = ?"
             } else {
                 "UPDATE partitions SET seat = ?, life = ?, passed = 0, turn = turn + 1, \
-                 fence = fence + 1, owner = '', lease_until = 0 \
-                 WHERE n = ? AND turn = ? AND applied = ? AND passed = ?"
+                 fence = fence + 1, owner = '', lease_until = 0, carried = 0, closing = 0 \
+                 WHERE n = ? AND turn = ? AND applied = ? AND passed = ? AND carried = ?"
             };
             let mut sql = Sql::new(text);
             sql.push(" AND NOT ").push(IS_MOVED);
@@ -111,7 +123,8 @@ impl Ledger {
                 .bind(partition)
                 .bind(found.turn)
                 .bind(found.applied.0)
-                .bind(found.is_passed);
+                .bind(found.is_passed)
+                .bind(found.is_carried);
             Ok(self.writing().await?.run(sql).await? == 1)
         })
         .await

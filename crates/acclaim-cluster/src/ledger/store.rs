@@ -19,6 +19,7 @@ use super::error::{Failure, LedgerError, SchemaError};
 use super::lease::MAX_PARTITIONS;
 use super::moving::{MARK, MOVED_AWAY};
 use super::pools::Ledger;
+use super::rebuild::REBUILT;
 use super::session::{Session, Sql, give_up, parts};
 
 /// Partitions of a store for which nobody asked for another number.
@@ -82,7 +83,7 @@ impl Ledger {
         let store = match self.open_store().await? {
             Some(store) => store,
             None => {
-                let rows = &first_rows(partitions);
+                let rows = &first_rows(rand::random(), partitions);
                 self.retried(|| async move {
                     let mut session = self.writing().await?;
                     let outcome = create(&mut session, rows, partitions).await;
@@ -111,6 +112,7 @@ impl Ledger {
             let rows = read(&mut session, Sql::new(READ)).await?;
             match rows.get(MARK).map(String::as_str) {
                 Some(MOVED_AWAY) => return Err(LedgerError::from(SchemaError::MovedAway).into()),
+                Some(REBUILT) => return Err(LedgerError::from(SchemaError::Rebuilt).into()),
                 Some(_) => return Err(LedgerError::from(SchemaError::Incomplete).into()),
                 None if rows.is_empty() => return Ok(None),
                 None => {}
@@ -141,18 +143,18 @@ const READ: &str = "SELECT name, value FROM meta \
 
 type Rows = BTreeMap<String, String>;
 
-fn first_rows(partitions: u16) -> [(&'static str, String); 5] {
+pub(super) fn first_rows(store: [u8; 16], partitions: u16) -> [(&'static str, String); 5] {
     let [format, id, count, epoch, secret] = NAMES;
     [
         (format, FORMAT.to_string()),
-        (id, hex(&rand::random::<[u8; 16]>())),
+        (id, hex(&store)),
         (count, partitions.to_string()),
         (epoch, FIRST_EPOCH.to_string()),
         (secret, hex(&rand::random::<[u8; 32]>())),
     ]
 }
 
-async fn create(
+pub(super) async fn create(
     session: &mut Session,
     rows: &[(&'static str, String)],
     partitions: u16,
@@ -260,7 +262,7 @@ fn hex(bytes: &[u8]) -> String {
     text
 }
 
-fn unhex<const N: usize>(text: &str) -> Option<[u8; N]> {
+pub(crate) fn unhex<const N: usize>(text: &str) -> Option<[u8; N]> {
     let mut bytes = [0; N];
     if text.len() != N * 2 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return None;
@@ -286,7 +288,7 @@ mod tests {
 
     #[test]
     fn what_is_missing_or_wrong_is_told_by_name() {
-        let whole: Rows = first_rows(3)
+        let whole: Rows = first_rows([7; 16], 3)
             .into_iter()
             .map(|(name, value)| (name.to_owned(), value))
             .collect();

@@ -114,15 +114,17 @@ impl ServerSettings {
             (Some(true), Some(Flush::Always)) => {
                 "a crash of the Redis server or its machine loses nothing"
             }
+            // While a flush is under way Redis puts off writing the file, for two seconds at most.
             (Some(true), Some(Flush::EverySecond)) => {
-                "a crash of the Redis process loses nothing, a crash of its machine up to two seconds"
+                "a crash of the Redis server or its machine loses up to two seconds"
             }
             (Some(true), Some(Flush::Never)) => {
                 "a crash of the Redis process loses nothing, a crash of its machine what its system \
                  had not written"
             }
             (Some(true), None) => {
-                "a crash of the Redis process loses nothing, a crash of its machine an unknown time"
+                "a crash of the Redis server or its machine loses up to two seconds, or more: it does \
+                 not tell its appendfsync"
             }
             (Some(false), _) => {
                 "a crash of Redis loses what the ledger did not have yet: it keeps no append-only file"

@@ -8,6 +8,7 @@ use super::connection::Redis;
 use super::error::RedisError;
 use super::event::{JournalEvent, Unreadable};
 use super::keys::Partition;
+use super::published::Published;
 
 /// The most entries read in one call.
 pub const MAX_JOURNAL_READ_EVENTS: usize = 1_000;
@@ -25,6 +26,17 @@ pub struct JournalEntry {
     pub payload: Bytes,
     /// What that says.
     pub event: Result<JournalEvent, Unreadable>,
+}
+
+/// A part of a journal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// Whose journal.
+    pub partition: Partition,
+    /// Entries after this place.
+    pub after: Rev,
+    /// So many at most.
+    pub max_events: usize,
 }
 
 /// How far a partition is.
@@ -50,6 +62,8 @@ pub enum Marks {
         removed: Rev,
         /// Somebody waits until the ledger has everything up to here.
         wanted: Rev,
+        /// Up to where the journal was published to a bus, if it ever was.
+        published: Option<Published>,
     },
 }
 
@@ -92,13 +106,28 @@ impl Redis {
         read_entries(&reply).ok_or_else(|| unexpected("XRANGE", &reply))
     }
 
+    /// The same of several journals, those of one server in one pipeline, in their order.
+    pub async fn journals(&self, spans: &[Span]) -> Vec<Result<Vec<JournalEntry>, RedisError>> {
+        let asked = spans.iter().map(|span| {
+            let most = span.max_events.min(MAX_JOURNAL_READ_EVENTS);
+            (span.partition, range(span.partition, span.after, most))
+        });
+        let asked: Vec<_> = asked.collect();
+        let replies = self.command_many(&asked).await.into_iter();
+        let read = replies.map(|reply| {
+            let reply = reply?;
+            read_entries(&reply).ok_or_else(|| unexpected("XRANGE", &reply))
+        });
+        read.collect()
+    }
+
     /// How far a partition is.
     ///
     /// # Errors
     /// [`RedisError`].
     pub async fn marks(&self, partition: Partition) -> Result<Marks, RedisError> {
         let mut get = redis::cmd("MGET");
-        for mark in ["l", "d", "h", "w"] {
+        for mark in ["l", "d", "h", "w", "p"] {
             get.arg(format!("{partition}:{mark}"));
         }
         let reply = self.command(partition, &get).await?;
@@ -182,7 +211,7 @@ fn range(partition: Partition, after: Rev, max_events: usize) -> Cmd {
     range
 }
 
-fn unexpected(script: &'static str, reply: &Value) -> RedisError {
+pub(super) fn unexpected(script: &'static str, reply: &Value) -> RedisError {
     let reply = format!("{reply:?}").chars().take(200).collect();
     RedisError::Reply { script, reply }
 }
@@ -199,7 +228,7 @@ fn read_marks(reply: &Value) -> Option<Marks> {
     let Value::Array(marks) = reply else {
         return None;
     };
-    let [last, durable, held, wanted] = marks.as_slice() else {
+    let [last, durable, held, wanted, published] = marks.as_slice() else {
         return None;
     };
     if *last == Value::Nil {
@@ -219,16 +248,21 @@ fn read_marks(reply: &Value) -> Option<Marks> {
         Value::Nil => 0,
         wanted => number(wanted)?,
     };
+    let published = match published {
+        Value::BulkString(text) => Published::parse(std::str::from_utf8(text).ok()?),
+        _ => None,
+    };
     Some(Marks::Known {
         last,
         durable: Rev(number(durable)?),
         kept: kept.parse().ok()?,
         removed: Rev(removed.parse().ok()?),
         wanted: Rev(wanted),
+        published,
     })
 }
 
-fn read_entries(reply: &Value) -> Option<Vec<JournalEntry>> {
+pub(super) fn read_entries(reply: &Value) -> Option<Vec<JournalEntry>> {
     let Value::Array(entries) = reply else {
         return None;
     };
@@ -265,26 +299,34 @@ mod tests {
 
     #[test]
     fn marks_say_what_is_missing() {
-        let read = |marks: [Value; 4]| read_marks(&Value::Array(marks.to_vec()));
+        let read = |marks: [Value; 5]| read_marks(&Value::Array(marks.to_vec()));
         assert_eq!(
-            read([Value::Nil, bulk("3"), Value::Nil, Value::Nil]),
+            read([Value::Nil, bulk("3"), Value::Nil, Value::Nil, Value::Nil]),
             Some(Marks::Cold)
         );
         assert_eq!(
-            read([bulk("7"), Value::Nil, bulk("2 1"), Value::Nil]),
+            read([bulk("7"), Value::Nil, bulk("2 1"), Value::Nil, Value::Nil]),
             Some(Marks::Unmarked { last: Rev(7) })
         );
         assert_eq!(
-            read([bulk("7"), bulk("5"), bulk("2 1"), bulk("6")]),
+            read([bulk("7"), bulk("5"), bulk("2 1"), bulk("6"), bulk("4 6")]),
             Some(Marks::Known {
                 last: Rev(7),
                 durable: Rev(5),
                 kept: 2,
                 removed: Rev(1),
-                wanted: Rev(6)
+                wanted: Rev(6),
+                published: Some(Published {
+                    turn: 4,
+                    upto: Rev(6)
+                }),
             })
         );
-        assert_eq!(read([bulk("x"), bulk("5"), bulk("2 1"), bulk("6")]), None);
-        assert_eq!(read([bulk("7"), bulk("5"), bulk("2"), Value::Nil]), None);
+        let nil = || Value::Nil;
+        assert_eq!(
+            read([bulk("x"), bulk("5"), bulk("2 1"), bulk("6"), nil()]),
+            None
+        );
+        assert_eq!(read([bulk("7"), bulk("5"), bulk("2"), nil(), nil()]), None);
     }
 }

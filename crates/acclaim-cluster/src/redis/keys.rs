@@ -14,6 +14,7 @@
 //! | `:d` | the place up to which the ledger has everything |
 //! | `:j` | the journal |
 //! | `:h` | how many entries of the journal the ledger has, and up to which place entries were removed |
+//! | `:p` | up to which place the journal was published to a bus, and in which turn of the seat |
 //! | `:w` | a place that somebody waits for the ledger to have |
 //! | `:t:<target>` | a target's record |
 //! | `:b:<target>:<generation>.<level>.<prefix>` | one bucket of a large target |

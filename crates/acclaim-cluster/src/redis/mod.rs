@@ -32,6 +32,7 @@ pub mod load;
 mod node;
 pub mod persist;
 pub mod progress;
+pub mod published;
 pub mod read;
 mod refusal;
 pub mod renew;

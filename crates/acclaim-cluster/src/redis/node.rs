@@ -149,8 +149,16 @@ impl Node {
                 "{most} calls are under way, and none of them ended in time"
             ))));
         };
-        let link = self.link(deadline).await.map_err(Refusal::NotNow)?;
-        self.be_admitted(&link, partitions, deadline).await?;
+        let link = match self.live_link() {
+            Some(link) => link,
+            // Boxed, as what is seldom needed: every call would carry it along.
+            None => Box::pin(self.new_link(deadline))
+                .await
+                .map_err(Refusal::NotNow)?,
+        };
+        if !self.has_admitted(&link, partitions) {
+            Box::pin(self.be_admitted(&link, partitions, deadline)).await?;
+        }
         let sent = Instant::now();
         if sent + patience > deadline {
             // Too late: who could not wait for the answer would not know what became of it.
@@ -170,6 +178,13 @@ impl Node {
             answer => Ok(answer),
         };
         Ok(answers.into_iter().map(judge).collect())
+    }
+
+    /// Whether it is known that the server may be asked about these partitions.
+    fn has_admitted(&self, link: &Arc<Link>, partitions: &[Partition]) -> bool {
+        let door = NodeDoor { node: self, link };
+        let seats = self.access.seats.as_ref();
+        seats.is_none_or(|seats| seats.are_here(&door, partitions))
     }
 
     /// Makes sure that the server may be asked about these partitions.
@@ -198,10 +213,8 @@ impl Node {
         }
     }
 
-    async fn link(&self, deadline: Instant) -> Result<Arc<Link>, RedisError> {
-        if let Some(link) = self.live_link() {
-            return Ok(link);
-        }
+    /// Connects, or waits for who does.
+    async fn new_link(&self, deadline: Instant) -> Result<Arc<Link>, RedisError> {
         let wait = deadline.min(Instant::now() + self.limits.connect_timeout());
         let Ok(mut failed) = timeout_at(wait, self.connecting.lock()).await else {
             return Err(self.unavailable("no connection in time".to_owned()));

@@ -27,6 +27,10 @@ pub struct Keep {
     pub journal: Duration,
     /// Entries of the journal of one partition, for the same; less some of one stream node.
     pub journal_events: u64,
+    /// The place up to which those have read who are to miss nothing; `None` where there is nobody.
+    pub read_upto: Option<Rev>,
+    /// Entries of the journal of one partition that are kept for them.
+    pub unread_events: u64,
 }
 
 /// What one of the worker's transactions wrote.
@@ -88,6 +92,11 @@ impl Redis {
             .arg(u64::try_from(keep.journal.as_micros()).unwrap_or(u64::MAX))
             .arg(keep.journal_events)
             .arg(MAX_AWAITING_BUCKETS);
+        match keep.read_upto {
+            Some(upto) => call.arg(upto.0),
+            None => call.arg(-1),
+        };
+        call.arg(keep.unread_events);
         for (target, user) in &persisted.edges {
             call.arg(target.to_string());
             call.arg(user.to_string());

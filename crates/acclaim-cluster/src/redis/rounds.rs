@@ -15,7 +15,6 @@ use rand::Rng;
 use redis::{Cmd, Value};
 use tokio::time::Instant;
 
-use super::address::Address;
 use super::connection::Redis;
 use super::error::RedisError;
 use super::keys::Partition;
@@ -205,11 +204,10 @@ impl Redis {
 
     async fn many(&self, questions: &[Question<'_>]) -> Vec<Answer> {
         let deadline = self.deadline(None);
-        let mut servers: BTreeMap<Option<Address>, Vec<usize>> = BTreeMap::new();
+        let mut servers: BTreeMap<Option<u64>, Vec<usize>> = BTreeMap::new();
         for (place, question) in questions.iter().enumerate() {
-            let node = self.topology().node_of(question.partition).ok();
-            let address = node.map(|node| node.address().clone());
-            servers.entry(address).or_default().push(place);
+            let server = self.server_of(question.partition);
+            servers.entry(server).or_default().push(place);
         }
         // Each server's go their way alone, so that a slow one holds up no other's.
         let servers = servers.into_values();
@@ -231,8 +229,10 @@ impl Redis {
         let pending = self
             .ask_round(questions, None, pending, deadline, &mut answers)
             .await;
-        self.ask_again(questions, None, pending, deadline, &mut answers)
-            .await;
+        if !pending.is_empty() {
+            let again = self.ask_again(questions, None, pending, deadline, &mut answers);
+            Box::pin(again).await;
+        }
         answers
     }
 
@@ -275,13 +275,13 @@ impl Redis {
         answers: &mut Vec<(usize, Answer)>,
     ) -> Vec<Pending> {
         let mut again = Vec::new();
-        let mut groups: BTreeMap<Address, (Arc<Node>, Vec<usize>)> = BTreeMap::new();
+        let mut groups: BTreeMap<u64, (Arc<Node>, Vec<usize>)> = BTreeMap::new();
         for mut one in pending {
             let partition = questions[one.place].partition;
             let named = one.server.take().map(Ok);
             match named.unwrap_or_else(|| self.topology().node_of(partition)) {
                 Ok(node) => {
-                    let group = groups.entry(node.address().clone());
+                    let group = groups.entry(node.number());
                     let group = group.or_insert_with(|| (node, Vec::new()));
                     group.1.push(one.place);
                 }
@@ -304,7 +304,7 @@ impl Redis {
                 None => node.send(&cmds, &about, deadline).await,
                 Some(Wait { replicas, patience }) => {
                     let wait = (replicas, patience);
-                    node.send_and_wait(&cmds, &about, wait, deadline).await
+                    Box::pin(node.send_and_wait(&cmds, &about, wait, deadline)).await
                 }
             };
             let answers = match sent {
@@ -314,7 +314,10 @@ impl Redis {
             let missing = places.iter().zip(&answers);
             let missing = missing.filter(|(_, answer)| matches!(answer, Err(Refusal::NoScript)));
             let scripts = missing.filter_map(|(place, _)| questions[*place].script);
-            self.load_scripts(node, scripts.collect(), deadline).await;
+            let scripts: Vec<_> = scripts.collect();
+            if !scripts.is_empty() {
+                Box::pin(self.load_scripts(node, scripts, deadline)).await;
+            }
             places.iter().copied().zip(answers)
         });
         for (place, answer) in join_all(asked).await.into_iter().flatten() {

@@ -8,6 +8,8 @@
 //! it asks the ledger:
 //!
 //! - The seat is that server's: nothing was lost since.
+//! - A bus carries events of the partition: first all of them come into the ledger
+//!   ([`SeatBook::settle`]), also where the seat is that server's and somebody began with it.
 //! - The seat is another's, and this server follows that one (it was its replica, it stands at its
 //!   address, or the other one does not have the partition any more): the seat is taken, by
 //!   compare-and-set. Where the last place that this server gave is not below what the ledger has
@@ -29,6 +31,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use acclaim_core::Rev;
+use futures::FutureExt as _;
 use futures::future::{BoxFuture, join_all};
 use parking_lot::RwLock;
 use redis::{Cmd, Value};
@@ -64,6 +67,12 @@ pub struct SeatRow {
     /// Whether the ledger was changed past Redis since the seat was taken: then a server that came
     /// back may hold what was dropped.
     pub is_passed: bool,
+    /// Whether a bus may carry events that were published since the seat was taken.
+    pub is_carried: bool,
+    /// Whether the seat is to be taken anew, also by the server that has it.
+    pub is_closing: bool,
+    /// What was published in turns before this one is in the ledger, or never will be.
+    pub closed: u64,
 }
 
 /// Where seats are noted. All of it is the ledger's primary.
@@ -80,6 +89,16 @@ pub trait SeatBook: Send + Sync {
         server: &'a str,
         life: u32,
     ) -> BoxFuture<'a, Result<bool, SourceError>>;
+
+    /// Has everything that a bus carries of a partition come into the ledger, before the seat is
+    /// taken as it was `found`. Answers whether it is so; otherwise the seat is to be read again.
+    fn settle<'a>(
+        &'a self,
+        _partition: u16,
+        _found: &'a SeatRow,
+    ) -> BoxFuture<'a, Result<bool, SourceError>> {
+        std::future::ready(Ok(true)).boxed()
+    }
 }
 
 /// A seat that this client knows to be a server's.
@@ -189,6 +208,15 @@ impl Seats {
         }
     }
 
+    /// Whether the server behind a door is known to decide these partitions, in the lives that they
+    /// name.
+    pub(super) fn are_here(&self, door: &dyn Door, partitions: &[Partition]) -> bool {
+        let (held, known) = (self.held.read(), door.known());
+        partitions
+            .iter()
+            .all(|one| matches!(judge(&held, known.as_ref(), *one), Known::Here))
+    }
+
     /// Makes sure that the server behind a door decides these partitions, in the lives that they
     /// name.
     ///
@@ -266,12 +294,17 @@ impl Seats {
                 life: found.life,
                 turn: found.turn,
             };
-            if before.as_ref().is_some_and(|it| it.is(&identity.name)) {
+            let is_own = before.as_ref().is_some_and(|it| it.is(&identity.name));
+            if is_own && !found.is_closing {
                 self.hold(number, seat);
                 return Ok(());
             }
-            if let Some(before) = before {
+            if let Some(before) = before.filter(|_| !is_own) {
                 may_follow(door, &identity, &before, partition).await?;
+            }
+            let settled = self.book.settle(number, &found).await;
+            if !settled.map_err(|error| unknown_seat(door, number, &error))? {
+                continue;
             }
             seat.life = self.settle_in(door, partition, &found).await?;
             seat.turn = found.turn + 1;

@@ -2,15 +2,21 @@
 //! partition has at that moment, whoever holds the lease. The row's lock and the rev guard make it
 //! safe beside the worker that drains the partition.
 //!
+//! One that came over a bus is a CloudEvent and goes back as such an event, without a fence
+//! ([`Ledger::record`]).
+//!
 //! What Redis has of the target was loaded without the event, so it is dropped there before the
 //! letter is taken away.
 
+use acclaim_bus::event::Event;
 use acclaim_core::port::{DeadLetter, DeadLetterId, Resent};
+use acclaim_core::{Kinds, Rev};
 
 use super::drain::entry;
 use super::poison::is_refusal;
+use crate::ledger::dictionary::DictionaryError;
 use crate::ledger::journals::dead_letters::Buried;
-use crate::ledger::{Batch, Entry, Ledger, LedgerError};
+use crate::ledger::{Batch, Carried, Entry, Ledger, LedgerError, LedgerEvent};
 use crate::redis::connection::Redis;
 use crate::redis::error::RedisError;
 use crate::redis::event::{JournalEvent, Unreadable};
@@ -59,18 +65,25 @@ pub async fn list(
     Ok(letters.collect())
 }
 
-/// Sends a dead letter again. `None`: there is none of this number.
+/// Sends a dead letter again. `None`: there is none of this number. Of letters that came over a bus
+/// those of `kinds` are sent.
 ///
 /// # Errors
 /// [`RetryError`].
 pub async fn retry(
     redis: &Redis,
     ledger: &Ledger,
+    kinds: &Kinds,
     id: DeadLetterId,
 ) -> Result<Option<Resent>, RetryError> {
     let Some(letter) = ledger.dead_letter(id).await? else {
         return Ok(None);
     };
+    if letter.payload.first() == Some(&b'{') {
+        return resend_carried(redis, ledger, kinds, &letter)
+            .await
+            .map(Some);
+    }
     let event = read(&letter);
     let target = event.as_ref().ok().map(|event| event.target.clone());
     let read = JournalEntry {
@@ -95,6 +108,70 @@ pub async fn retry(
     }
     ledger.remove_dead_letter(id).await?;
     Ok(Some(Resent::Applied))
+}
+
+/// The same for a CloudEvent.
+async fn resend_carried(
+    redis: &Redis,
+    ledger: &Ledger,
+    kinds: &Kinds,
+    letter: &Buried,
+) -> Result<Resent, RetryError> {
+    let event = match Event::read(&letter.payload, kinds) {
+        Ok(event) => event,
+        Err(unreadable) => return Ok(Resent::Refused(unreadable.to_string())),
+    };
+    let number = event.place.partition;
+    let numbered = match numbered(ledger, &event).await {
+        Ok(numbered) => numbered,
+        Err(DictionaryError::Ledger(error)) => return Err(error.into()),
+        Err(full) => return Ok(Resent::Refused(full.to_string())),
+    };
+    let target = TargetName {
+        kind: numbered.kind.0,
+        target_type: numbered.target_type.0,
+        id: numbered.target.clone(),
+    };
+    ledger.note_passed(number).await?;
+    let carried = Carried {
+        batch: Batch {
+            partition: number,
+            epoch: event.epoch,
+            fence: 0,
+            entries: vec![Entry {
+                seq: event.place.seq,
+                event: Ok(numbered),
+                payload: letter.payload.clone().into(),
+            }],
+        },
+        // It is no part of what comes in order now.
+        turn: u64::MAX,
+        previous: vec![Some(Rev::MAX)],
+    };
+    match ledger.record(&[&carried]).await {
+        Ok(_) => {}
+        Err(error) if is_refusal(&error) => return Ok(Resent::Refused(error.to_string())),
+        Err(error) => return Err(error.into()),
+    }
+    forget(redis, redis.partition(event.epoch, number), &target).await?;
+    ledger.remove_dead_letter(letter.id).await?;
+    Ok(Resent::Applied)
+}
+
+/// An event of the bus in the ledger's numbers.
+pub(crate) async fn numbered(
+    ledger: &Ledger,
+    event: &Event,
+) -> Result<LedgerEvent, DictionaryError> {
+    Ok(LedgerEvent {
+        kind: ledger.kind_no(&event.kind).await?,
+        target_type: ledger.type_no(&event.target.target_type).await?,
+        target: event.target.id.clone(),
+        user: event.user.clone(),
+        active: event.active,
+        rev: event.rev,
+        count: event.count,
+    })
 }
 
 fn read(letter: &Buried) -> Result<JournalEvent, Unreadable> {

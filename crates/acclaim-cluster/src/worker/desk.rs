@@ -1,5 +1,8 @@
 //! What a worker's task and those of its process who wait for it share.
 //!
+//! With a bus it is told, too, which entries the bus has acknowledged, and in which turn of their
+//! partition's seat they were published.
+//!
 //! Whoever waits for an event to be in the ledger asks the worker to hurry and is told when the
 //! transaction that has it was committed. What is told is exact: the places of the entries that
 //! were applied, of the journal that they were read from. So nobody need ask Redis how far the
@@ -33,25 +36,33 @@ pub(super) struct Desk {
 /// What was told of a partition.
 #[derive(Debug, Default)]
 struct Told {
-    applied: Mutex<Applied>,
+    applied: Mutex<Places<Partition>>,
+    published: Mutex<Places<(Partition, u64)>>,
     more: Notify,
 }
 
-/// The newest places of a journal that were applied, oldest first.
-#[derive(Debug, Default)]
-struct Applied {
-    journal: Option<Partition>,
+/// The newest places of one journal that something was done with, oldest first.
+#[derive(Debug)]
+struct Places<Of> {
+    of: Option<Of>,
     places: VecDeque<Rev>,
 }
 
-impl Applied {
-    fn add(&mut self, journal: Partition, places: impl Iterator<Item = Rev>) {
-        if self.journal != Some(journal) {
-            self.journal = Some(journal);
+impl<Of> Default for Places<Of> {
+    fn default() -> Self {
+        let (of, places) = (None, VecDeque::new());
+        Self { of, places }
+    }
+}
+
+impl<Of: Copy + PartialEq> Places<Of> {
+    fn add(&mut self, of: Of, places: impl Iterator<Item = Rev>) {
+        if self.of != Some(of) {
+            self.of = Some(of);
             self.places.clear();
         }
         for place in places {
-            // A batch may be applied again.
+            // A batch may come again.
             if self.places.back().is_none_or(|last| *last < place) {
                 self.places.push_back(place);
             }
@@ -60,8 +71,8 @@ impl Applied {
         self.places.drain(..surplus);
     }
 
-    fn has(&self, journal: Partition, place: Rev) -> bool {
-        self.journal == Some(journal) && self.places.binary_search(&place).is_ok()
+    fn has(&self, of: Of, place: Rev) -> bool {
+        self.of == Some(of) && self.places.binary_search(&place).is_ok()
     }
 }
 
@@ -80,6 +91,15 @@ impl Desk {
         let told = self.owned.lock().get(&journal.number).cloned();
         if let Some(told) = told {
             told.applied.lock().add(journal, places);
+            told.more.notify_waiters();
+        }
+    }
+
+    /// Tells that the bus has these entries of a journal, published in this turn, in their order.
+    pub fn tell_published(&self, journal: Partition, turn: u64, places: impl Iterator<Item = Rev>) {
+        let told = self.owned.lock().get(&journal.number).cloned();
+        if let Some(told) = told {
+            told.published.lock().add((journal, turn), places);
             told.more.notify_waiters();
         }
     }
@@ -136,7 +156,18 @@ impl Hurry {
     ///
     /// Ends at once, with `false`, where the worker does not own the partition.
     pub async fn applied(&self, journal: Partition, place: Rev) -> bool {
-        let told = self.desk.owned.lock().get(&journal.number).cloned();
+        let is_there = |told: &Told| told.applied.lock().has(journal, place);
+        self.told(journal.number, is_there).await
+    }
+
+    /// The same for the bus, published in a turn of the partition's seat.
+    pub async fn published(&self, journal: Partition, turn: u64, place: Rev) -> bool {
+        let is_there = |told: &Told| told.published.lock().has((journal, turn), place);
+        self.told(journal.number, is_there).await
+    }
+
+    async fn told(&self, partition: u16, is_there: impl Fn(&Told) -> bool) -> bool {
+        let told = self.desk.owned.lock().get(&partition).cloned();
         let Some(told) = told else {
             return false;
         };
@@ -145,7 +176,7 @@ impl Hurry {
             tokio::pin!(more);
             // Before the look: what is told after it wakes.
             more.as_mut().enable();
-            if told.applied.lock().has(journal, place) {
+            if is_there(&told) {
                 return true;
             }
             more.await;
@@ -188,6 +219,13 @@ mod tests {
         assert_eq!((&mut waits).now_or_never(), None, "another journal");
         desk.tell(JOURNAL, places(2..=2));
         assert_eq!(waits.now_or_never(), Some(true));
+        // What the bus has is another matter.
+        let mut waits = Box::pin(hurry.published(JOURNAL, 4, Rev(2)));
+        assert_eq!((&mut waits).now_or_never(), None);
+        desk.tell_published(JOURNAL, 3, places(2..=2));
+        assert_eq!((&mut waits).now_or_never(), None, "another turn");
+        desk.tell_published(JOURNAL, 4, places(2..=2));
+        assert_eq!(waits.now_or_never(), Some(true));
         // Who comes right after it is told too.
         assert_eq!(hurry.applied(JOURNAL, Rev(2)).now_or_never(), Some(true));
     }
@@ -195,7 +233,7 @@ mod tests {
     #[test]
     fn the_newest_places_are_kept() {
         let most = KEPT_PLACES as u64;
-        let mut applied = Applied::default();
+        let mut applied = Places::default();
         applied.add(JOURNAL, places(1..=most));
         applied.add(JOURNAL, places(most..=most + 1));
         assert_eq!(applied.places.len(), KEPT_PLACES);

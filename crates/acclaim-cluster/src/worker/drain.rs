@@ -1,22 +1,27 @@
 //! One turn at one partition: its journal, batch by batch, into the ledger.
 //!
-//! A turn begins at what Redis says the ledger has (`:d`), not at what the ledger says. The two
-//! differ where a worker ended between the commit and telling Redis: then the batch is applied
+//! A turn begins at what Redis says the ledger has (`:d`), not at what the ledger says, or where an
+//! earlier turn under the same lease ended ([`super::untold`]). What Redis and the ledger say differs
+//! where a worker ended between the commit and telling Redis: then the batch is applied
 //! again, which changes nothing, and its keys get the TTL that they still lack. They differ too
 //! where Redis came back with less than it had; events decided since then have places that the
 //! ledger may have passed, and are not left out.
 //!
 //! Invariant: Redis is told only after the commit, and only of entries that were read here.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use acclaim_core::Rev;
 use acclaim_core::port::Clock;
 
+use super::carrier::{Carrier, SettleError};
 use super::desk::Desk;
+use super::folded::Folded;
 use super::limits::WorkerLimits;
+use super::reads::{self, Reads};
+use super::relay;
 use super::together::{self, Together};
+use super::untold::Untold;
 use super::watched::{Watched, add, set};
 use crate::failpoint;
 use crate::ledger::{
@@ -31,7 +36,7 @@ use crate::redis::load::{Cold, Loaded};
 use crate::redis::persist::{Keep, Persisted, Told};
 
 /// Batches in one turn; then others have theirs.
-const TURN_MAX_BATCHES: usize = 16;
+pub(super) const TURN_MAX_BATCHES: usize = 16;
 
 /// What all turns share.
 pub(super) struct Tools {
@@ -43,9 +48,20 @@ pub(super) struct Tools {
     pub desk: Arc<Desk>,
     /// Batches that wait for the ledger.
     pub together: Together,
+    /// Journals that are to be read.
+    pub reads: Reads,
+    /// The bus that carries events to the ledger, where there is one.
+    pub carrier: Option<Arc<Carrier>>,
+    /// Up to where notifications are folded.
+    pub folded: Folded,
 }
 
 impl Tools {
+    /// What Redis keeps of a partition, of so many.
+    pub fn keep(&self, partitions: u16) -> Keep {
+        self.limits.keep(partitions, self.folded.upto())
+    }
+
     pub fn now(&self) -> Option<Rev> {
         self.clock.as_ref().map(|clock| clock.now())
     }
@@ -60,7 +76,11 @@ pub(super) struct Turn {
     pub lease: Lease,
     /// How often the ledger was given its next batch, this time too.
     pub attempt: u32,
+    /// Somebody of this process waits for it, and is told by the desk.
+    pub is_asked: bool,
     pub keep: Keep,
+    /// With a bus: it has been waited for the ledger long enough to look what it has.
+    pub heals: bool,
 }
 
 /// How a turn ended that did not fail.
@@ -70,6 +90,8 @@ pub(super) enum Ended {
     Drained,
     /// There is more.
     More,
+    /// Everything up to this place is on the bus, and not all of it in the ledger.
+    Waits(Rev),
 }
 
 /// Why a turn did not go on.
@@ -79,6 +101,10 @@ pub(super) enum Trouble {
     Redis(#[from] RedisError),
     #[error(transparent)]
     Ledger(#[from] LedgerError),
+    #[error(transparent)]
+    Bus(#[from] acclaim_bus::PublishError),
+    #[error(transparent)]
+    Settle(SettleError),
     #[error("the journal is not the one that the batch was read from")]
     OtherJournal,
     #[error("the partition is being opened by another")]
@@ -89,45 +115,81 @@ pub(super) enum Trouble {
     OldSeat,
 }
 
-/// Drains a partition for a while.
-pub(super) async fn take_turn(tools: &Arc<Tools>, turn: Turn) -> Result<Ended, Trouble> {
-    let marks = tools.redis.marks(turn.journal).await;
-    // Asked for by now; any that is taken from here on ends the lease.
-    compare_seats(tools, turn.lease)?;
-    let (mut last, mut after) = match marks? {
-        Marks::Cold => {
-            open(tools, turn).await?;
-            return Ok(Ended::More);
+/// How a turn ended, and what of it Redis was not told.
+pub(super) type Outcome = Result<(Ended, Option<Untold>), Trouble>;
+
+/// Drains a partition for a while, on from where an earlier turn under the same lease ended.
+pub(super) async fn take_turn(tools: &Arc<Tools>, turn: Turn, before: Option<Untold>) -> Outcome {
+    let before = before.filter(|it| it.leads_on(turn.journal, turn.is_asked));
+    let (mut last, mut untold) = match before {
+        Some(untold) => {
+            compare_seats(tools, turn.lease)?;
+            (Rev::ZERO, untold)
         }
-        Marks::Unmarked { last } => {
-            let applied = applied(tools, turn.lease).await?;
-            let upto = applied.min(last);
-            tools.redis.restore_durable(turn.journal, upto).await?;
-            return Ok(Ended::More);
-        }
-        Marks::Known { last, durable, .. } => (last, durable),
+        None => match begin(tools, turn).await? {
+            Begun::At { last, durable } => (last, Untold::new(turn.journal, durable)),
+            Begun::Ended(ended) => return Ok((ended, None)),
+        },
     };
     for _ in 0..TURN_MAX_BATCHES {
-        let most = tools.limits.batch_max_events;
-        let read = tools
-            .redis
-            .journal_entries(turn.journal, after, most)
-            .await?;
+        let most = untold.room(&tools.limits);
+        let read = reads::entries(tools, turn, untold.upto(), most).await?;
         let is_full = read.len() >= most;
-        let newest = read.last().map(|entry| entry.seq);
+        let first = read.first().map(|entry| entry.seq);
+        let newest = read.last().map_or(Rev::ZERO, |entry| entry.seq);
         // Entries beyond the mark that was read before them are in the batch, or come after it.
         last = if is_full { Rev::ZERO } else { last };
-        let upto = newest.unwrap_or(Rev::ZERO).max(last).max(after);
-        let waiting = drain_batch(tools, turn, read, after, upto).await?;
-        after = upto;
+        let upto = newest.max(last).max(untold.upto());
+        untold.add(&read, upto);
+        apply(tools, turn, read).await?;
+        if turn.is_asked && !is_full && !untold.is_due(&tools.limits) {
+            return Ok((Ended::Drained, Some(untold)));
+        }
+        let waiting = tell(tools, turn, untold.persisted(), first).await?;
+        untold.told();
         if !is_full {
-            return Ok(if waiting { Ended::More } else { Ended::Drained });
+            let ended = if waiting { Ended::More } else { Ended::Drained };
+            return Ok((ended, Some(untold)));
         }
         if let Marks::Known { last: given, .. } = tools.redis.marks(turn.journal).await? {
             last = given;
         }
     }
-    Ok(Ended::More)
+    Ok((Ended::More, Some(untold)))
+}
+
+/// How a turn begins that asks Redis where.
+enum Begun {
+    /// The journal is to be read after what the ledger has, of the last place given.
+    At { last: Rev, durable: Rev },
+    /// There was something else to be done.
+    Ended(Ended),
+}
+
+async fn begin(tools: &Arc<Tools>, turn: Turn) -> Result<Begun, Trouble> {
+    let marks = tools.redis.marks(turn.journal).await;
+    // Asked for by now; any that is taken from here on ends the lease.
+    compare_seats(tools, turn.lease)?;
+    let marks = marks?;
+    match marks {
+        Marks::Cold => {
+            open(tools, turn).await?;
+            Ok(Begun::Ended(Ended::More))
+        }
+        Marks::Unmarked { last } => {
+            let applied = applied(tools, turn.lease).await?;
+            let upto = applied.min(last);
+            tools.redis.restore_durable(turn.journal, upto).await?;
+            Ok(Begun::Ended(Ended::More))
+        }
+        Marks::Known { last, durable, .. } => match &tools.carrier {
+            Some(carrier) => {
+                let ended = relay::take_turn(tools, carrier, turn, marks).await?;
+                Ok(Begun::Ended(ended))
+            }
+            None => Ok(Begun::At { last, durable }),
+        },
+    }
 }
 
 /// Lets a journal be read only from the server whose seat the lease belongs to.
@@ -146,7 +208,7 @@ fn compare_seats(tools: &Tools, lease: Lease) -> Result<(), Trouble> {
 }
 
 /// Applies what was read and tells Redis. Answers whether buckets still wait for their TTL.
-async fn drain_batch(
+pub(super) async fn drain_batch(
     tools: &Arc<Tools>,
     turn: Turn,
     read: Vec<JournalEntry>,
@@ -154,34 +216,49 @@ async fn drain_batch(
     upto: Rev,
 ) -> Result<bool, Trouble> {
     let first = read.first().map(|entry| entry.seq);
-    let mut persisted = Persisted {
-        upto,
-        after,
-        last: read.last().map(|entry| entry.seq),
-        entries: read.len(),
-        edges: BTreeSet::new(),
+    let mut untold = Untold::new(turn.journal, after);
+    untold.add(&read, upto);
+    apply(tools, turn, read).await?;
+    tell(tools, turn, untold.persisted(), first).await
+}
+
+/// Applies what was read, and tells those who wait for it.
+async fn apply(tools: &Arc<Tools>, turn: Turn, read: Vec<JournalEntry>) -> Result<(), Trouble> {
+    if read.is_empty() {
+        return Ok(());
+    }
+    let batch = Batch {
+        partition: turn.lease.partition,
+        epoch: turn.journal.epoch,
+        fence: turn.lease.fence,
+        entries: read.into_iter().map(entry).collect(),
     };
-    if !read.is_empty() {
-        for event in read.iter().filter_map(|entry| entry.event.as_ref().ok()) {
-            let edge = (event.target.clone(), event.user.clone());
-            persisted.edges.insert(edge);
-        }
-        let batch = Batch {
-            partition: turn.lease.partition,
-            epoch: turn.journal.epoch,
-            fence: turn.lease.fence,
-            entries: read.into_iter().map(entry).collect(),
-        };
-        failpoint::hit(failpoint::DRAIN_BEFORE_APPLY);
-        let (batch, applied) = together::apply(tools, batch, turn.attempt).await;
-        count(&tools.watched, &batch, applied?);
+    failpoint::hit(failpoint::DRAIN_BEFORE_APPLY);
+    let (batch, applied) = together::apply(tools, batch, turn.attempt).await;
+    let applied = applied?;
+    count(&tools.watched, &batch, applied);
+    // Of some that were refused nobody is told that the ledger has them.
+    if applied.refused == 0 {
         let places = batch.entries.iter().map(|entry| entry.seq);
         tools.desk.tell(turn.journal, places);
+    }
+    Ok(())
+}
+
+/// Tells Redis what the ledger has. `first` was the oldest entry of the last batch of it. Answers
+/// whether buckets still wait for their TTL.
+async fn tell(
+    tools: &Tools,
+    turn: Turn,
+    persisted: &Persisted,
+    first: Option<Rev>,
+) -> Result<bool, Trouble> {
+    if persisted.entries > 0 {
         failpoint::hit(failpoint::DRAIN_BEFORE_TELL);
     }
     let told = tools
         .redis
-        .persisted(turn.journal, tools.now(), turn.keep, &persisted);
+        .persisted(turn.journal, tools.now(), turn.keep, persisted);
     match told.await? {
         Told::Noted { waiting, now, .. } => {
             if let Some(first) = first {
@@ -217,6 +294,13 @@ fn count(watched: &Watched, batch: &Batch, applied: Applied) {
 
 /// Opens a partition that Redis does not have, behind everything that was ever applied of it.
 async fn open(tools: &Tools, turn: Turn) -> Result<(), Trouble> {
+    if let Some(carrier) = &tools.carrier {
+        let settled = carrier.settle(&tools.ledger, turn.lease.partition).await;
+        settled.map_err(|error| match error {
+            SettleError::Ledger(error) => Trouble::Ledger(error),
+            behind @ SettleError::Behind { .. } => Trouble::Settle(behind),
+        })?;
+    }
     let claim = tools.redis.claim(turn.journal, Cold::Partition).await?;
     let loaded = match claim {
         Ok(claim) => {
@@ -236,7 +320,7 @@ async fn open(tools: &Tools, turn: Turn) -> Result<(), Trouble> {
 
 /// How far the ledger is, said under our fence and behind every transaction of ours that may still
 /// be under way. Nothing of ours is in hand, so nothing older comes after it.
-async fn applied(tools: &Tools, lease: Lease) -> Result<Rev, LedgerError> {
+pub(super) async fn applied(tools: &Tools, lease: Lease) -> Result<Rev, LedgerError> {
     let nothing = Batch {
         partition: lease.partition,
         epoch: lease.epoch,
@@ -291,6 +375,9 @@ mod tests {
             watched: Arc::default(),
             desk: Arc::default(),
             together: together::new(&WorkerLimits::default()),
+            reads: reads::new(),
+            carrier: None,
+            folded: Folded::default(),
         })
     }
 
@@ -339,9 +426,12 @@ mod tests {
             journal: old,
             lease,
             attempt: 1,
-            keep: tools.limits.keep(1),
+            is_asked: false,
+            keep: tools.keep(1),
+            heals: false,
         };
-        assert_eq!(take_turn(&tools, turn).await.unwrap(), Ended::Drained);
+        let (ended, _) = take_turn(&tools, turn, None).await.unwrap();
+        assert_eq!(ended, Ended::Drained);
         let numbers = tools.watched.numbers();
         assert_eq!((numbers.events, numbers.flips), (1, 1));
         let partitions = ledger.partitions().await.unwrap();

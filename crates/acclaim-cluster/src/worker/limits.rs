@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use acclaim_core::Rev;
+
 use crate::ledger::MAX_BATCH_EVENTS;
 use crate::redis::persist::Keep;
 
@@ -36,6 +38,9 @@ pub struct WorkerLimits {
     /// How many such events the journals of all partitions keep together, each an equal part. A
     /// numeric event takes 46 bytes of Redis's memory; the default is some 5 MB.
     pub journal_max_events: u64,
+    /// How many events the journals of all partitions keep together, each an equal part, that
+    /// notifications have not read; beyond it they are told that events are gone.
+    pub unread_max_events: u64,
     /// How often a batch that the ledger refuses is tried before the events that it is refused for
     /// become dead letters.
     pub poison_attempts: u32,
@@ -69,6 +74,7 @@ impl Default for WorkerLimits {
             key_keep_seconds: 7 * 24 * 3_600,
             journal_keep_seconds: 3_600,
             journal_max_events: 100_000,
+            unread_max_events: 1_000_000,
             poison_attempts: 5,
             poison_max_events: 10,
             retry_first_pause_millis: 50,
@@ -154,6 +160,12 @@ impl WorkerLimits {
             0,
             1_000_000_000,
         )?;
+        within(
+            "unread_max_events",
+            self.unread_max_events,
+            0,
+            1_000_000_000,
+        )?;
         within("poison_attempts", u64::from(self.poison_attempts), 1, 100)?;
         within("poison_max_events", self.poison_max_events as u64, 1, 1_000)?;
         let longest = self.retry_longest_pause_millis;
@@ -174,12 +186,15 @@ impl WorkerLimits {
         Duration::from_millis(self.batch_max_millis.saturating_sub(self.poll_max_millis))
     }
 
-    /// What Redis keeps of a partition, of so many.
-    pub(super) fn keep(&self, partitions: u16) -> Keep {
+    /// What Redis keeps of a partition, of so many, where somebody has read up to a place and is to
+    /// miss nothing.
+    pub(super) fn keep(&self, partitions: u16, read_upto: Option<Rev>) -> Keep {
         Keep {
             keys: Duration::from_secs(self.key_keep_seconds),
             journal: Duration::from_secs(self.journal_keep_seconds),
             journal_events: self.journal_max_events / u64::from(partitions.max(1)),
+            read_upto,
+            unread_events: self.unread_max_events / u64::from(partitions.max(1)),
         }
     }
 }

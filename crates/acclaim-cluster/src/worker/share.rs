@@ -8,6 +8,7 @@ use std::time::Duration;
 use acclaim_core::Rev;
 use tokio::time::Instant;
 
+use super::untold::Untold;
 use crate::ledger::Lease;
 
 /// What is to be done about a partition.
@@ -20,14 +21,16 @@ pub(super) enum Work {
 }
 
 /// A partition owned.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Held {
     pub lease: Lease,
     pub work: Work,
     /// A turn is under way.
     pub is_busy: bool,
-    /// Somebody asked during the turn, so another one follows.
-    pub is_asked_again: bool,
+    /// Somebody of this process waits for a turn that begins from now on.
+    pub is_asked: bool,
+    /// What the ledger has and Redis was not told of.
+    pub untold: Option<Untold>,
     /// To be given back when its turn ends.
     pub is_leaving: bool,
     /// Calls in a row that failed.
@@ -38,6 +41,9 @@ pub(super) struct Held {
     pub rests_until: Option<Instant>,
     /// The ledger has everything up to here, as it was once known.
     pub reached: Rev,
+    /// With a bus: everything up to this place is on it, and from when on it is looked whether the
+    /// ledger has it.
+    pub waits: Option<(Rev, Instant)>,
 }
 
 impl Held {
@@ -46,12 +52,14 @@ impl Held {
             lease,
             work: Work::Nothing,
             is_busy: false,
-            is_asked_again: false,
+            is_asked: false,
+            untold: None,
             is_leaving: false,
             failures: 0,
             refusals: 0,
             rests_until: None,
             reached: lease.applied,
+            waits: None,
         }
     }
 

@@ -75,8 +75,34 @@ numbers! {
     backlog_millis,
     /// How old the oldest event of the last batch was when the ledger had it, in milliseconds.
     lag_millis,
+    /// 1 while journals keep what is not folded into notifications, 0 where nobody folds.
+    keeps_unread,
     /// Shelves of old kept answers removed.
     shelves_removed,
+    /// Events published to the bus; again where it was not known whether it has them.
+    published,
+    /// Calls to the bus to publish that failed.
+    publish_failures,
+    /// Messages received from the bus.
+    received,
+    /// Messages received from the bus that were delivered before.
+    redelivered,
+    /// Messages that came in a turn that was closed, and were published again since or are lost.
+    late,
+    /// Stretches from the bus before which something never came.
+    gaps,
+    /// Barriers received.
+    barriers,
+    /// Events that the ledger had and a recorder could not tell Redis of.
+    healed,
+    /// Messages put on the dead-letter topic of the bus.
+    dead_on_bus,
+    /// Calls to the bus to receive or to acknowledge that failed.
+    consume_failures,
+    /// Events of the partitions owned that are not on the bus, when last measured.
+    relay_backlog_events,
+    /// The age of the oldest of them, in milliseconds.
+    relay_backlog_millis,
 }
 
 impl Watched {

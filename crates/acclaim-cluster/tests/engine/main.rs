@@ -5,10 +5,12 @@
     reason = "a panic is how a test fails"
 )]
 
+mod bus;
 mod faults;
 mod harness;
 mod imports;
 mod nodes;
+mod notes;
 mod replicas;
 mod servers;
 mod suites;

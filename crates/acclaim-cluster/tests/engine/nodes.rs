@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use acclaim_cluster::engine::{Cluster, ClusterConfig, OpenError};
+use acclaim_cluster::redis::progress::Progress;
+use acclaim_cluster::worker::WorkerLimits;
 use acclaim_core::port::{Ack, Clock, Reads, Write, Writes};
 use acclaim_core::{Engine, Kind, Kinds, Op, Start, WriteError};
 use acclaim_servers::{Redis, until};
@@ -14,7 +16,7 @@ use acclaim_testkit::conformance::{
 };
 
 use crate::harness::Clustered;
-use crate::servers::database;
+use crate::servers::{RedisSide, database};
 
 async fn one_node() -> (Clustered, Arc<ManualClock>) {
     let clock = ManualClock::at(START);
@@ -119,6 +121,66 @@ async fn acknowledgements_are_given_or_refused() {
     assert!(
         matches!(replica, Err(WriteError::Unknown { .. })),
         "{replica:?}"
+    );
+}
+
+/// A partition is emptied after a write was decided there and before a worker came by. The worker
+/// opens it anew, behind all that the ledger has: nothing is owed there any more.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_redis_lost_before_the_ledger_had_it_is_not_acknowledged() {
+    let (redis, database) = tokio::join!(RedisSide::single(), database());
+    let mut config = ClusterConfig::new(&redis.url(), database.url(), "decides");
+    config.partitions = 4;
+    config.worker = None;
+    let worker = ClusterConfig {
+        node: "drains".to_owned(),
+        worker: Some(WorkerLimits::default()),
+        ..config.clone()
+    };
+    let open = |config| Cluster::open(config, kinds(), None);
+    let engine = Arc::new(open(config).await.unwrap());
+    let write = Write {
+        ack: Ack::Ledger,
+        ..Write::plain(likes("1", 0..20))
+    };
+    let writer = Arc::clone(&engine);
+    let written = tokio::spawn(async move { writer.apply(write).await });
+    let partitions = engine.partitions();
+    until(Duration::from_secs(30), "all to be decided", || async {
+        let found = engine.redis().progress_many(&partitions).await;
+        let found = found.map_err(|error| error.to_string())?;
+        let owed = |found: &Option<_>| found.as_ref().is_some_and(|it: &Progress| !it.is_durable());
+        found
+            .iter()
+            .all(owed)
+            .then_some(())
+            .ok_or(format!("{found:?}"))
+    })
+    .await;
+    let master = redis.masters().await[0];
+    let mut all = redis::cmd("KEYS");
+    all.arg(format!("{}*", partitions[2]));
+    let mut lost = redis::cmd("DEL");
+    lost.arg(master.query::<Vec<String>>(&all).await);
+    assert!(master.query::<usize>(&lost).await > 0);
+    let drains = open(worker).await.unwrap();
+
+    let outcome = written.await.unwrap();
+    assert!(
+        matches!(outcome, Err(WriteError::Unknown { .. })),
+        "{outcome:?}"
+    );
+    drains.stop().await;
+    let kept = engine.statuses(likes("1", 0..20).into_iter().map(|op| op.edge).collect());
+    let kept = kept
+        .await
+        .unwrap()
+        .iter()
+        .filter(|one| one.edge.active)
+        .count();
+    assert!(
+        (1..20).contains(&kept),
+        "{kept} of 20 were in other partitions"
     );
 }
 

@@ -4,6 +4,7 @@
 //! TiDB are started once a test process. There each store has a database of its own and an epoch of
 //! its own, which is part of every key in Redis: stores never meet, and none empties a server.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use acclaim_cluster::ledger::{Bounds, Ledger, StoreSpec};
@@ -15,7 +16,7 @@ use sqlx::{AssertSqlSafe, Connection, MySqlConnection};
 use tokio::sync::OnceCell;
 
 static MARIADB: OnceCell<MariaDb> = OnceCell::const_new();
-static CLUSTER: OnceCell<RedisCluster> = OnceCell::const_new();
+static CLUSTER: OnceCell<Arc<RedisCluster>> = OnceCell::const_new();
 static NEXT_EPOCH: AtomicU32 = AtomicU32::new(1_000);
 
 /// A fresh database on a MariaDB that does not flush: nothing here cuts its power.
@@ -33,8 +34,8 @@ pub async fn database() -> Database {
 pub enum RedisSide {
     /// One server of the test's own.
     Single(Box<Redis>),
-    /// Three masters and their replicas, which all tests share.
-    Cluster(&'static RedisCluster),
+    /// Three masters and their replicas, which tests share unless they do them harm.
+    Cluster(Arc<RedisCluster>),
     /// A master and its replica, the test's own.
     Sentinel(Box<RedisSentinel>),
 }
@@ -56,7 +57,13 @@ impl RedisSide {
 
     /// The Cluster that all share.
     pub async fn cluster() -> Self {
-        Self::Cluster(CLUSTER.get_or_init(RedisCluster::start).await)
+        let start = async || Arc::new(RedisCluster::start().await);
+        Self::Cluster(Arc::clone(CLUSTER.get_or_init(start).await))
+    }
+
+    /// A Cluster of the test's own.
+    pub async fn own_cluster() -> Self {
+        Self::Cluster(Arc::new(RedisCluster::start().await))
     }
 
     /// How the engine is told of it.

@@ -16,6 +16,7 @@ mod histories;
 mod journals;
 mod lease;
 mod migrate;
+mod notes;
 mod reads;
 mod recount;
 mod replicas;

@@ -229,6 +229,8 @@ impl Stage {
             keys: KEEP,
             journal: Duration::ZERO,
             journal_events: 0,
+            read_upto: None,
+            unread_events: 0,
         };
         let told = self
             .redis

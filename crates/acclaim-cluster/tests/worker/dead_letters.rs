@@ -4,10 +4,14 @@ use acclaim_cluster::redis::keys::TargetName;
 use acclaim_cluster::redis::read::Found;
 use acclaim_cluster::worker::WorkerLimits;
 use acclaim_cluster::worker::dead_letters::{list, retry};
-use acclaim_core::Id;
 use acclaim_core::port::Resent;
+use acclaim_core::{Id, Kinds};
 
 use crate::stage::{Stage, limits, watch};
+
+fn kinds() -> Kinds {
+    Kinds::new([]).unwrap()
+}
 
 /// Puts an entry into the journal of partition 0 that no script of ours would.
 async fn slip_in(stage: &Stage, text: &str) {
@@ -51,18 +55,21 @@ async fn what_is_no_event_is_put_away_and_the_rest_goes_on() {
     // The first stays what it is. The second is one when its kind is known, also while the worker
     // goes on.
     let (redis, ledger) = (&stage.redis, &stage.ledger);
-    let still = retry(redis, ledger, letters[0].id).await.unwrap();
+    let still = retry(redis, ledger, &kinds(), letters[0].id).await.unwrap();
     assert!(matches!(still, Some(Resent::Refused(reason)) if reason.contains("not a transition")));
-    let still = retry(redis, ledger, letters[1].id).await.unwrap();
+    let still = retry(redis, ledger, &kinds(), letters[1].id).await.unwrap();
     assert!(matches!(still, Some(Resent::Refused(_))), "{still:?}");
     stage
         .execute("INSERT INTO kinds (no, name) VALUES (9999, 'later')")
         .await;
     assert_eq!(
-        retry(redis, ledger, letters[1].id).await.unwrap(),
+        retry(redis, ledger, &kinds(), letters[1].id).await.unwrap(),
         Some(Resent::Applied)
     );
-    assert_eq!(retry(redis, ledger, letters[1].id).await.unwrap(), None);
+    assert_eq!(
+        retry(redis, ledger, &kinds(), letters[1].id).await.unwrap(),
+        None
+    );
     assert_eq!(
         stage
             .number("SELECT COUNT(*) FROM edges WHERE kind = 9999")
@@ -98,7 +105,7 @@ async fn the_event_that_a_batch_is_refused_for_is_found() {
         "{}",
         letters[0].reason
     );
-    let still = retry(&stage.redis, &stage.ledger, letters[0].id)
+    let still = retry(&stage.redis, &stage.ledger, &kinds(), letters[0].id)
         .await
         .unwrap();
     assert!(matches!(still, Some(Resent::Refused(reason)) if reason.contains("not this one")));
@@ -106,7 +113,7 @@ async fn the_event_that_a_batch_is_refused_for_is_found() {
     stage.execute("DROP TRIGGER poison").await;
     // What Redis has of the target may have been loaded without the event.
     let target: TargetName = stage.post(3);
-    let sent = retry(&stage.redis, &stage.ledger, letters[0].id)
+    let sent = retry(&stage.redis, &stage.ledger, &kinds(), letters[0].id)
         .await
         .unwrap();
     assert_eq!(sent, Some(Resent::Applied));

@@ -53,4 +53,23 @@ pub trait Journal: Send + Sync + 'static {
     /// Returns `true` once there is an event after `after`, and `false` when the engine stops
     /// before.
     async fn journal_passes(&self, after: Place) -> bool;
+
+    /// As [`Journal::journal_after`], but only what is recorded for good: on an engine whose journal
+    /// may lose events that its record does not have yet, none of those.
+    ///
+    /// # Errors
+    /// As [`Journal::journal_after`].
+    async fn recorded_after(
+        &self,
+        after: Place,
+        max_events: usize,
+    ) -> Result<Vec<Event>, JournalError> {
+        self.journal_after(after, max_events).await
+    }
+
+    /// Returns `true` once [`Journal::recorded_after`] may have an event after `after`, and `false`
+    /// when the engine stops before.
+    async fn recorded_passes(&self, after: Place) -> bool {
+        self.journal_passes(after).await
+    }
 }

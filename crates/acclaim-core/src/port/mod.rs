@@ -23,6 +23,7 @@ pub use write::{Ack, Applied, Fingerprint, Idempotency, Write, Writes};
 
 use crate::cursor::CursorKey;
 use crate::kind::Kinds;
+use crate::notify::Notes;
 use crate::rev::Rev;
 
 /// Where an engine takes the time from. Tests pass one that they set by hand.
@@ -44,6 +45,11 @@ pub trait Engine: Writes + Reads + Journal + Admin {
 
     /// How it stands.
     fn health(&self) -> Health;
+
+    /// Where it keeps notifications; `None` where it has none.
+    fn notes(&self) -> Option<&dyn Notes> {
+        None
+    }
 }
 
 /// How an engine stands, for `/ready`.

@@ -5,9 +5,11 @@
 
 use super::lists::page_size;
 use super::{AdminFailure, OutOfRange, Service};
+use crate::error::JobError;
 use crate::id::Id;
 use crate::kind::KindId;
 use crate::limits;
+use crate::notify::desk::DeskFailure;
 use crate::port::{
     AuditEntry, CheckReport, DeadLetter, DeadLetterId, ImportSpec, Job, JobId, JobSpec, Recovered,
     Resent, Spool,
@@ -154,10 +156,13 @@ impl Service {
     ) -> Result<DeadLetters, AdminFailure> {
         let size = page_size(size)?;
         // One more tells whether there is another page.
-        let mut letters = self
-            .engine
-            .dead_letters(after.unwrap_or(0), size + 1)
-            .await?;
+        let after = after.unwrap_or(0);
+        let mut letters = self.engine.dead_letters(after, size + 1).await?;
+        if let Ok(desk) = self.desk() {
+            // Numbers of transitions and of deliveries are in one order.
+            letters.extend(desk.dead_letters(after, size + 1).await?);
+            letters.sort_by_key(|letter| letter.id);
+        }
         let has_more = letters.len() > size;
         letters.truncate(size);
         let last = letters.last().map(|letter| letter.id);
@@ -174,7 +179,19 @@ impl Service {
     pub async fn retry_dead_letter(&self, id: DeadLetterId) -> Result<Resent, AdminFailure> {
         self.audit_before("retry", &format!("dead letter {id}"))
             .await?;
-        let resent = self.engine.retry_dead_letter(id).await?;
+        if let Some(resent) = self.engine.retry_dead_letter(id).await? {
+            return Ok(resent);
+        }
+        let delivery = match self.desk() {
+            Ok(desk) => desk.retry_dead_letter(id).await,
+            Err(_) => Ok(None),
+        };
+        let resent = delivery.map_err(|failure| match failure {
+            DeskFailure::Write(error) => AdminFailure::Job(JobError::Write(error)),
+            DeskFailure::Read(error) => AdminFailure::Read(error),
+            // No other failure is one of sending again.
+            _ => AdminFailure::UnknownDeadLetter(id),
+        })?;
         resent.ok_or(AdminFailure::UnknownDeadLetter(id))
     }
 

@@ -6,6 +6,7 @@ use crate::cursor::BadCursor;
 use crate::error::{JobError, JournalError, ReadError, WriteError};
 use crate::kind::NotAllowed;
 use crate::limits;
+use crate::notify::desk::DeskFailure;
 
 /// A kind that is not configured.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -164,4 +165,21 @@ pub enum Failure {
     /// Of the journal.
     #[error(transparent)]
     Journal(#[from] JournalError),
+    /// Of notifications and webhooks.
+    #[error(transparent)]
+    Notify(#[from] NotifyFailure),
+}
+
+/// Why a call about notifications or webhooks was refused or not done.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotifyFailure {
+    /// A number outside its limits.
+    #[error(transparent)]
+    OutOfRange(#[from] OutOfRange),
+    /// Everything else.
+    #[error(transparent)]
+    Desk(#[from] DeskFailure),
+    /// The audit log could not be written, so nothing was begun.
+    #[error("the audit log could not be written, so nothing was begun: {0}")]
+    Audit(WriteError),
 }

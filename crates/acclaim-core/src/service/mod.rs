@@ -14,6 +14,7 @@ mod counts;
 mod events;
 mod failure;
 mod lists;
+mod notifications;
 mod people;
 mod rankings;
 mod statuses;
@@ -27,8 +28,8 @@ pub use admin::{Check, DeadLetters, Requested};
 pub use batch::{BatchAnswer, OpFailure};
 pub use events::EventFilter;
 pub use failure::{
-    AdminFailure, BadIdempotencyKey, Failure, OutOfRange, PageTooDeep, ReadFailure, UnknownKind,
-    WriteFailure,
+    AdminFailure, BadIdempotencyKey, Failure, NotifyFailure, OutOfRange, PageTooDeep, ReadFailure,
+    UnknownKind, WriteFailure,
 };
 pub use lists::{Asked, Common, Listed};
 pub use people::Statistics;
@@ -36,6 +37,7 @@ pub use writes::{WriteOptions, Written, idempotency};
 
 use crate::hot::{HotKey, HotKeys};
 use crate::kind::KindId;
+use crate::notify::Settings;
 use crate::port::{Clock, Engine};
 use crate::rev::Rev;
 use crate::target::TargetKey;
@@ -45,16 +47,24 @@ pub struct Service {
     engine: Arc<dyn Engine>,
     clock: Arc<dyn Clock>,
     hot: HotKeys,
+    notify: Settings,
 }
 
 impl Service {
-    /// A service over `engine`.
+    /// A service over `engine`, with notifications as they are by default.
     #[must_use]
     pub fn new(engine: Arc<dyn Engine>, clock: Arc<dyn Clock>) -> Self {
+        Self::notifying(engine, clock, Settings::default())
+    }
+
+    /// A service over `engine`.
+    #[must_use]
+    pub fn notifying(engine: Arc<dyn Engine>, clock: Arc<dyn Clock>, notify: Settings) -> Self {
         Self {
             engine,
             clock,
             hot: HotKeys::default(),
+            notify,
         }
     }
 

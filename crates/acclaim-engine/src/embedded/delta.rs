@@ -231,6 +231,29 @@ impl Delta {
             .collect()
     }
 
+    /// Up to `max` of the notes whose keys begin with `prefix` and come after `after`.
+    pub fn notes_after(
+        &self,
+        prefix: &[u8],
+        after: &[u8],
+        max: usize,
+    ) -> Vec<(Key, Option<Vec<u8>>)> {
+        use std::ops::Bound::{Excluded, Included, Unbounded};
+        let from = if after >= prefix {
+            Excluded(after.to_vec())
+        } else {
+            Included(prefix.to_vec())
+        };
+        let notes = self.notes.read();
+        let found = notes.range((from, Unbounded));
+        let found = found
+            .take_while(|(key, _)| key.starts_with(prefix))
+            .take(max);
+        found
+            .map(|(key, value)| (key.clone(), value.clone()))
+            .collect()
+    }
+
     /// Publishes a target's record and those of its edges that changed.
     pub fn put_target(&self, target: &TargetRef, record: TargetRecord, changes: &[EdgeChange]) {
         let mut shard = self.targets[shard_of(target)].write();

@@ -28,6 +28,7 @@ mod log;
 mod metrics;
 mod names;
 mod notes;
+mod notify;
 mod open;
 mod options;
 mod port;
@@ -119,6 +120,7 @@ impl EmbeddedEngine {
             running: AtomicBool::new(true),
             checkpointed: Gate::at(opened.mark.number),
             metrics: Metrics::register(registry),
+            wakes: watch::Sender::new(0),
             options,
         });
         let (lane, taker) = combiner(shared.options.queue_max_ops);

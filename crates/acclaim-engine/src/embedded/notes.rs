@@ -9,6 +9,7 @@
 //! | `i` fingerprint | an idempotency answer |
 //! | `I` time, fingerprint | – (the answers by age) |
 //! | `m` | the checkpoint's mark: which commits the base contains |
+//! | `n` key | what `acclaim_core::notify` keeps under that key |
 
 use acclaim_core::port::Fingerprint;
 use acclaim_core::{Rev, Transition};
@@ -36,6 +37,8 @@ pub mod name {
     pub const ANSWER_AGE: u8 = b'I';
     /// The checkpoint's mark.
     pub const MARK: u8 = b'm';
+    /// Of notifications.
+    pub const NOTIFY: u8 = b'n';
 }
 
 /// The key of a note.

@@ -272,4 +272,8 @@ impl Engine for EmbeddedEngine {
             backlog_millis: 0,
         }
     }
+
+    fn notes(&self) -> Option<&dyn acclaim_core::notify::Notes> {
+        Some(self)
+    }
 }

@@ -73,6 +73,8 @@ pub struct Shared {
     pub checkpointed: Gate,
     /// What is measured.
     pub metrics: Metrics,
+    /// Batches of notes that woke somebody.
+    pub wakes: watch::Sender<u64>,
 }
 
 impl Shared {

@@ -13,6 +13,9 @@ use super::delta::{Delta, TargetDelta};
 use super::key::{EdgeRef, Key, TargetRef, UserRef};
 use super::record::{TargetRecord, UserRecord, decode_edge};
 
+/// Notes that are read from a delta in one go at least.
+const NOTES_AT_LEAST: usize = 64;
+
 /// What a read looks at.
 pub struct View {
     /// Written by the lane.
@@ -204,6 +207,65 @@ impl View {
             .into_iter()
             .filter_map(|(key, value)| Some((key, value?)))
             .collect())
+    }
+
+    /// Up to `max` notes whose keys begin with `prefix` and come after `after`, in key order.
+    pub fn notes_after(
+        &self,
+        prefix: &[u8],
+        after: &[u8],
+        max: usize,
+    ) -> Result<Vec<(Key, Vec<u8>)>, ReadError> {
+        let mut out = Vec::new();
+        let mut after = after.to_vec();
+        loop {
+            // What the deltas hold of the next stretch; it ends where the first of them was cut.
+            let part = (max - out.len()).saturating_add(NOTES_AT_LEAST);
+            let mut newer = std::collections::BTreeMap::new();
+            let mut end: Option<Key> = None;
+            for delta in self.sealed.iter().chain([&self.active]) {
+                let notes = delta.notes_after(prefix, &after, part);
+                if let (true, Some((last, _))) = (notes.len() == part, notes.last()) {
+                    end = Some(end.map_or(last.clone(), |end: Key| end.min(last.clone())));
+                }
+                newer.extend(notes);
+            }
+            let is_inside = |key: &[u8]| end.as_deref().is_none_or(|end| key <= end);
+            let mut newer = newer
+                .into_iter()
+                .filter(|(key, _)| is_inside(key))
+                .peekable();
+            let mut older = self.base.prefix_after(prefix, &after).peekable();
+            while out.len() < max {
+                let below = match older.peek() {
+                    Some(Ok((key, _))) if is_inside(key) => Some(key.to_vec()),
+                    Some(Err(error)) => return Err(error.clone()),
+                    _ => None,
+                };
+                let above = newer.peek().map(|(key, _)| key.clone());
+                match (above, below) {
+                    (None, None) => break,
+                    (Some(above), below) if below.as_ref().is_none_or(|below| above <= *below) => {
+                        if below == Some(above) {
+                            older.next();
+                        }
+                        if let Some((key, Some(value))) = newer.next() {
+                            out.push((key, value));
+                        }
+                    }
+                    _ => {
+                        if let Some(record) = older.next() {
+                            let (key, value) = record?;
+                            out.push((key.to_vec(), value.to_vec()));
+                        }
+                    }
+                }
+            }
+            match end {
+                Some(end) if out.len() < max => after = end,
+                _ => return Ok(out),
+            }
+        }
     }
 
     /// Whether `user` does it to `target`, both users.

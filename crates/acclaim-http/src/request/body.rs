@@ -45,6 +45,19 @@ impl FromRequest<Shared> for Incoming {
     }
 }
 
+/// The bytes of a JSON body of a call that has no kind in its path.
+pub(crate) struct JsonBody(pub(crate) Bytes);
+
+impl FromRequest<Shared> for JsonBody {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, app: &Shared) -> Result<Self, Problem> {
+        let (parts, body) = request.into_parts();
+        no_query(&parts)?;
+        json_bytes(&parts, body, &app.limits).await.map(Self)
+    }
+}
+
 async fn kind_of(parts: &mut Parts, app: &Shared) -> Result<KindPath, Problem> {
     use axum::extract::FromRequestParts;
     KindPath::from_request_parts(parts, app).await

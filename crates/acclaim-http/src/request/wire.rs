@@ -4,6 +4,9 @@ use std::fmt;
 use std::net::IpAddr;
 
 use acclaim_core::edge::MAX_DEVICE_BYTES;
+use acclaim_core::notify::desk::WebhookForm;
+use acclaim_core::notify::ownership::Ownership;
+use acclaim_core::port::Place;
 use acclaim_core::service::Asked;
 use acclaim_core::{Action, EdgeKey, Id, KindId, Op, Origin, Target, TargetType};
 use compact_str::CompactString;
@@ -147,6 +150,10 @@ pub(crate) struct EdgeForm {
     #[schema(value_type = Option<String>, nullable = false, example = "203.0.113.7")]
     #[serde(default, deserialize_with = "present")]
     ip_address: Option<WireAddress>,
+    /// Whose the target is; they are told of it. Of a `USER` target, that user.
+    #[schema(value_type = Option<UserIdSchema>, nullable = false)]
+    #[serde(default, deserialize_with = "present")]
+    owner_id: Option<WireId>,
 }
 
 /// Reads an optional field that, where it is there, must not be `null`.
@@ -156,8 +163,17 @@ fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     T::deserialize(deserializer).map(Some)
 }
 
+/// A write, and whose its target is where it says so.
+pub(crate) struct OwnedOp {
+    /// The write.
+    pub(crate) op: Op,
+    /// Whose the target is.
+    pub(crate) owner: Option<Id>,
+}
+
 impl EdgeForm {
-    pub(crate) fn op(self, kind: KindId, action: Action) -> Op {
+    pub(crate) fn op(self, kind: KindId, action: Action) -> OwnedOp {
+        let owner = self.owner_id.map(|owner| owner.0);
         let origin = (self.device_type.is_some() || self.ip_address.is_some()).then(|| {
             Box::new(Origin {
                 device_type: self.device_type.map(|device| device.0),
@@ -172,9 +188,118 @@ impl EdgeForm {
                 id: self.target_id.0,
             },
         };
-        Op {
+        let op = Op {
             origin,
             ..Op::new(action, edge)
+        };
+        OwnedOp { op, owner }
+    }
+}
+
+/// Whose a target is.
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schema(as = Ownership)]
+pub(crate) struct OwnershipForm {
+    /// Its owner.
+    #[schema(value_type = UserIdSchema)]
+    owner_id: WireId,
+    /// What it is called, printable.
+    #[schema(nullable = false, min_length = 1, max_length = 512)]
+    #[serde(default, deserialize_with = "present")]
+    title: Option<String>,
+    /// Where it is seen: an address of `http` or `https`, or a path.
+    #[schema(nullable = false, max_length = 2048, example = "/posts/123")]
+    #[serde(default, deserialize_with = "present")]
+    url: Option<String>,
+}
+
+impl From<OwnershipForm> for Ownership {
+    fn from(form: OwnershipForm) -> Self {
+        Self {
+            owner: form.owner_id.0,
+            title: form.title,
+            url: form.url,
+        }
+    }
+}
+
+/// The id of a notification in a body: as it came, or as a number.
+pub(crate) struct WirePlace(Place);
+
+impl<'de> Deserialize<'de> for WirePlace {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct PlaceVisitor;
+
+        impl Visitor<'_> for PlaceVisitor {
+            type Value = WirePlace;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("the id of a notification, as it came")
+            }
+
+            fn visit_u64<E: Error>(self, number: u64) -> Result<WirePlace, E> {
+                self.visit_str(&number.to_string())
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<WirePlace, E> {
+                text.parse().map(WirePlace).map_err(|_| {
+                    let shown: String = text.chars().take(40).collect();
+                    E::custom(format_args!(
+                        "{shown:?} is not the id of a notification; send one as it came"
+                    ))
+                })
+            }
+        }
+
+        deserializer.deserialize_any(PlaceVisitor)
+    }
+}
+
+/// Up to where a user has read.
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schema(as = ReadUpTo)]
+pub(crate) struct ReadForm {
+    /// Whose notifications.
+    #[schema(value_type = UserIdSchema)]
+    user_id: WireId,
+    /// The id of the newest one that was read. It and all older ones are read then.
+    #[schema(value_type = String, example = "1795132800000000")]
+    up_to: WirePlace,
+}
+
+impl ReadForm {
+    pub(crate) fn user_and_place(self) -> (Id, Place) {
+        (self.user_id.0, self.up_to.0)
+    }
+}
+
+/// Where notifications are delivered, and which.
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schema(as = Webhook)]
+pub(crate) struct WebhookBody {
+    /// Where to: an address of `http` or `https`, public unless the configuration allows others.
+    #[schema(max_length = 2048, example = "https://example.org/hooks/acclaim")]
+    url: String,
+    /// Of these kinds only.
+    #[schema(value_type = Option<Vec<String>>, nullable = false, min_items = 1, max_items = 64)]
+    #[serde(default, deserialize_with = "present")]
+    kinds: Option<Vec<CompactString>>,
+    /// About targets of these types only.
+    #[schema(value_type = Option<Vec<String>>, nullable = false, min_items = 1, max_items = 64)]
+    #[serde(default, deserialize_with = "present")]
+    target_types: Option<Vec<WireType>>,
+}
+
+impl From<WebhookBody> for WebhookForm {
+    fn from(form: WebhookBody) -> Self {
+        let types = form.target_types;
+        Self {
+            url: form.url,
+            kinds: form.kinds,
+            target_types: types.map(|types| types.into_iter().map(|name| name.0).collect()),
         }
     }
 }
@@ -215,10 +340,14 @@ pub(crate) struct OpForm {
     #[schema(value_type = Option<String>, nullable = false, example = "203.0.113.7")]
     #[serde(default, deserialize_with = "present")]
     ip_address: Option<WireAddress>,
+    /// Whose the target is; they are told of it. Of a `USER` target, that user.
+    #[schema(value_type = Option<UserIdSchema>, nullable = false)]
+    #[serde(default, deserialize_with = "present")]
+    owner_id: Option<WireId>,
 }
 
 impl OpForm {
-    pub(crate) fn op(self, kind: KindId) -> Op {
+    pub(crate) fn op(self, kind: KindId) -> OwnedOp {
         let action = match self.op {
             WireAction::Set => Action::Set,
             WireAction::Unset => Action::Unset,
@@ -230,6 +359,7 @@ impl OpForm {
             target_id: self.target_id,
             device_type: self.device_type,
             ip_address: self.ip_address,
+            owner_id: self.owner_id,
         };
         edge.op(kind, action)
     }

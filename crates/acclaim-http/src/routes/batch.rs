@@ -1,7 +1,8 @@
 //! Batches of writes.
 
+use acclaim_core::notify::ownership::Ownership;
 use acclaim_core::service::OpFailure;
-use acclaim_core::{Op, Transition, limits};
+use acclaim_core::{EdgeKey, Id, KindId, Op, Transition, limits};
 use axum::extract::State;
 use serde::ser::{SerializeMap, SerializeSeq};
 use serde::{Serialize, Serializer};
@@ -9,10 +10,10 @@ use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use super::answer::{Answer, TransitionBody, ok};
-use super::writes::mark_replayed;
+use super::writes::{mark_replayed, no_owner};
 use crate::app::Shared;
 use crate::problem::{Problem, ProblemBody, not_allowed};
-use crate::request::{BatchForm, Incoming, OpForm, parse};
+use crate::request::{BatchForm, Incoming, OpForm, OwnedOp, parse};
 
 /// What became of one op of a batch.
 #[derive(ToSchema)]
@@ -65,7 +66,10 @@ pub(crate) struct ResultsSchema<'a> {
 pub(crate) async fn write(State(app): State<Shared>, incoming: Incoming) -> Answer {
     let form: BatchForm<'_> = parse(&incoming.bytes)?;
     let options = incoming.headers.options(&incoming.bytes)?;
-    let ops = read_ops(&form.ops, incoming.kind);
+    let (ops, claims) = read_ops(&app, &form.ops, incoming.kind);
+    if !claims.is_empty() {
+        app.service.claim(&claims).await?;
+    }
     let answer = app.service.batch(ops, options).await?;
     let request_id = incoming.request_id.to_str().unwrap_or_default();
     let mut response = ok(&Results {
@@ -76,13 +80,29 @@ pub(crate) async fn write(State(app): State<Shared>, incoming: Incoming) -> Answ
     Ok(response)
 }
 
+type Ops = Vec<Result<Op, Problem>>;
+/// Edges, and whose their targets are.
+type Claims = Vec<(EdgeKey, Id)>;
+
 /// Reads each op by itself. One more than the limit is enough for the service to refuse them all.
-fn read_ops(raw: &[&RawValue], kind: acclaim_core::KindId) -> Vec<Result<Op, Problem>> {
+fn read_ops(app: &Shared, raw: &[&RawValue], kind: KindId) -> (Ops, Claims) {
     if raw.len() > limits::MAX_BATCH_OPS {
-        return raw.iter().map(|_| Err(unread())).collect();
+        return (raw.iter().map(|_| Err(unread())).collect(), Vec::new());
     }
-    let read = |raw: &&RawValue| parse::<OpForm>(raw.get().as_bytes()).map(|form| form.op(kind));
-    raw.iter().map(read).collect()
+    let mut claims = Vec::new();
+    let mut read = |raw: &&RawValue| {
+        let OwnedOp { op, owner } = parse::<OpForm>(raw.get().as_bytes())?.op(kind);
+        if let Some(owner) = owner {
+            app.service.has_notifications().map_err(no_owner)?;
+            let ownership = Ownership::of(owner);
+            let checked = ownership.check(&op.edge.target);
+            checked.map_err(|failure| Problem::field(failure.field(), failure.to_string()))?;
+            claims.push((op.edge.clone(), ownership.owner));
+        }
+        Ok(op)
+    };
+    let ops = raw.iter().map(&mut read).collect();
+    (ops, claims)
 }
 
 fn unread() -> Problem {

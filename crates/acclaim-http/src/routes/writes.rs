@@ -1,6 +1,6 @@
 //! Toggle, set and unset.
 
-use acclaim_core::service::{WriteOptions, Written};
+use acclaim_core::service::{NotifyFailure, WriteOptions, Written};
 use acclaim_core::{Action, Op};
 use axum::extract::State;
 use axum::http::HeaderValue;
@@ -9,7 +9,9 @@ use axum::http::request::Parts;
 use super::answer::{Answer, TransitionBody, ok};
 use crate::app::Shared;
 use crate::problem::{Problem, ProblemBody};
-use crate::request::{EdgeForm, EdgeQuery, Incoming, KindPath, Query, WriteHeaders, parse};
+use crate::request::{
+    EdgeForm, EdgeQuery, Incoming, KindPath, OwnedOp, Query, WriteHeaders, parse,
+};
 
 /// Makes an edge what it was not.
 #[utoipa::path(
@@ -83,7 +85,17 @@ pub(crate) async fn unset(
 async fn write(app: &Shared, incoming: &Incoming, action: Action) -> Answer {
     let form: EdgeForm = parse(&incoming.bytes)?;
     let options = incoming.headers.options(&incoming.bytes)?;
-    decide(app, form.op(incoming.kind, action), options).await
+    let OwnedOp { op, owner } = form.op(incoming.kind, action);
+    if let Some(owner) = owner {
+        app.service.has_notifications().map_err(no_owner)?;
+        app.service.claim(&[(op.edge.clone(), owner)]).await?;
+    }
+    decide(app, op, options).await
+}
+
+/// A write that says whose its target is, where nobody can be told of it.
+pub(super) fn no_owner(failure: NotifyFailure) -> Problem {
+    Problem::field("ownerId", format!("{failure}; leave ownerId out"))
 }
 
 async fn decide(app: &Shared, op: Op, options: WriteOptions) -> Answer {

@@ -378,8 +378,8 @@ async fn unknown_routes_and_methods_are_problems() {
         "/%00",
         "/api/v2/claps",
         "/api/v2/dead-letters/1",
-        "/api/v2/notifications",
-        "/api/v2/webhooks",
+        "/api/v2/notifications/1",
+        "/api/v2/webhooks/a/b",
     ];
     for path in paths {
         server.get(path).await.problem(404, "not_found");

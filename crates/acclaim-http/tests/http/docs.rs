@@ -24,7 +24,7 @@ async fn the_document_is_the_golden_one() {
 }
 
 /// Every call of the contract that this engine serves.
-const CALLS: [&str; 37] = [
+const CALLS: [&str; 44] = [
     "post /api/v2/{kind}/toggle",
     "put /api/v2/{kind}",
     "delete /api/v2/{kind}",
@@ -43,6 +43,13 @@ const CALLS: [&str; 37] = [
     "get /api/v2/{kind}/ranking",
     "get /api/v2/{kind}/daily",
     "get /api/v2/events",
+    "put /api/v2/targets/{targetType}/{targetId}",
+    "get /api/v2/notifications",
+    "post /api/v2/notifications/read",
+    "put /api/v2/webhooks/{name}",
+    "get /api/v2/webhooks",
+    "delete /api/v2/webhooks/{name}",
+    "post /api/v2/webhooks/{name}/test",
     "post /api/v2/{kind}/recover",
     "delete /api/v2/users/{userId}",
     "delete /api/v2/targets/{targetType}/{targetId}",
@@ -124,11 +131,9 @@ async fn the_router_takes_what_is_documented() {
                 continue;
             }
             let reply = server.send(Request::new(method, &real)).await;
-            assert!(
-                !matches!(reply.status, 404 | 405),
-                "{method} {real}: {}",
-                reply.status
-            );
+            // An engine may not have what a call is about; then it says so.
+            let is_routed = reply.status != 405 && !reply.text().contains("there is no route");
+            assert!(is_routed, "{method} {real}: {}", reply.status);
         }
     }
 }

@@ -72,7 +72,7 @@ const COUNTERS: [Number; 16] = [
     ),
 ];
 
-const GAUGES: [Number; 5] = [
+const GAUGES: [Number; 6] = [
     ("partitions_owned", "Partitions owned now", |n| {
         n.partitions_owned
     }),
@@ -91,6 +91,58 @@ const GAUGES: [Number; 5] = [
         "lag_milliseconds",
         "How old the oldest event of the last batch was when the ledger had it",
         |n| n.lag_millis,
+    ),
+    (
+        "keeps_unread",
+        "Whether journals keep what is not folded into notifications",
+        |n| n.keeps_unread,
+    ),
+];
+
+const BUS_COUNTERS: [Number; 10] = [
+    (
+        "published_events",
+        "Events published to the bus; again where it was not known whether it had them",
+        |n| n.published,
+    ),
+    ("publish_failures", "Calls to publish that failed", |n| {
+        n.publish_failures
+    }),
+    (
+        "received_messages",
+        "Messages received from the bus by those who write the ledger",
+        |n| n.received,
+    ),
+    (
+        "redelivered_messages",
+        "Those of them that were delivered before",
+        |n| n.redelivered,
+    ),
+    (
+        "late_events",
+        "Events published in a turn that had been closed: they were published again or are lost",
+        |n| n.late,
+    ),
+    (
+        "gaps",
+        "Times that events of the bus never came and were asked to be published again",
+        |n| n.gaps,
+    ),
+    ("barriers", "Barriers received", |n| n.barriers),
+    (
+        "healed_events",
+        "Events that the ledger had and Redis was told of late",
+        |n| n.healed,
+    ),
+    (
+        "dead_letters",
+        "Messages put on the dead-letter topic",
+        |n| n.dead_on_bus,
+    ),
+    (
+        "consume_failures",
+        "Calls to receive or acknowledge that failed",
+        |n| n.consume_failures,
     ),
 ];
 
@@ -114,8 +166,97 @@ const REPLICA_COUNTERS: [OfReplica; 3] = [
 /// Registers the numbers of a cluster's worker, if it has one here, and of the ledger's replicas.
 pub fn register(registry: &mut Registry, cluster: &Arc<Cluster>) {
     registry.register_collector(Box::new(WorkerMetrics(Arc::clone(cluster))));
+    if cluster.carrier().is_some() {
+        registry.register_collector(Box::new(BusMetrics(Arc::clone(cluster))));
+    }
     if cluster.ledger().has_replicas() {
         registry.register_collector(Box::new(ReplicaMetrics(Arc::clone(cluster))));
+    }
+}
+
+struct BusMetrics(Arc<Cluster>);
+
+impl fmt::Debug for BusMetrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("BusMetrics")
+    }
+}
+
+/// A gauge without labels.
+fn gauge(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    value: f64,
+) -> Result<(), fmt::Error> {
+    let gauge = ConstGauge::new(value);
+    let encoder = encoder.encode_descriptor(name, help, None, gauge.metric_type())?;
+    gauge.encode(encoder)
+}
+
+impl Collector for BusMetrics {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        if let Some(state) = self.0.bus_state() {
+            let up = f64::from(u8::from(state.trouble.is_none()));
+            let help = "Whether the bus answered when it was last used or looked at";
+            gauge(&mut encoder, "acclaim_bus_up", help, up)?;
+            let latency = state.latency.as_secs_f64();
+            let help = "How long it took to answer then";
+            gauge(&mut encoder, "acclaim_bus_latency_seconds", help, latency)?;
+        }
+        let Some(numbers) = self.0.worker_numbers() else {
+            return Ok(());
+        };
+        for (name, help, value) in BUS_COUNTERS {
+            let counter = ConstCounter::new(value(&numbers));
+            let name = format!("acclaim_bus_{name}");
+            let encoder = encoder.encode_descriptor(&name, help, None, counter.metric_type())?;
+            counter.encode(encoder)?;
+        }
+        let help = "Events of the partitions owned that are not on the bus";
+        // No gauge needs more than 53 bits.
+        let events = numbers.relay_backlog_events as f64;
+        gauge(
+            &mut encoder,
+            "acclaim_bus_relay_backlog_events",
+            help,
+            events,
+        )?;
+        let seconds = numbers.relay_backlog_millis as f64 / 1_000.0;
+        let help = "The age of the oldest of them";
+        gauge(
+            &mut encoder,
+            "acclaim_bus_relay_backlog_seconds",
+            help,
+            seconds,
+        )?;
+        let lags = self.0.carrier().map(|carrier| carrier.lags());
+        let lags = lags.unwrap_or_default();
+        let mut family = encoder.encode_descriptor(
+            "acclaim_bus_lag_events",
+            "Messages that those who write the ledger have not acknowledged, by bus partition",
+            None,
+            MetricType::Gauge,
+        )?;
+        for lag in &lags {
+            let labels = [("bus_partition", lag.bus_partition.to_string())];
+            let gauge = ConstGauge::new(lag.events as f64);
+            gauge.encode(family.encode_family(&labels)?)?;
+        }
+        let mut family = encoder.encode_descriptor(
+            "acclaim_bus_lag_seconds",
+            "How long ago the oldest of them was published; absent where that is not known",
+            None,
+            MetricType::Gauge,
+        )?;
+        for lag in &lags {
+            let labels = [("bus_partition", lag.bus_partition.to_string())];
+            if let Some(millis) = lag.oldest_millis {
+                let gauge = ConstGauge::new(millis as f64 / 1_000.0);
+                gauge.encode(family.encode_family(&labels)?)?;
+            }
+        }
+        Ok(())
     }
 }
 

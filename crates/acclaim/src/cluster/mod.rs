@@ -74,7 +74,11 @@ pub async fn open(
         without_password(&settings.ledger_url)
     );
     loop {
-        match Cluster::open(settings.clone(), kinds.clone(), None).await {
+        let settings = ClusterConfig {
+            seats_wait: wait.saturating_sub(began.elapsed()),
+            ..settings.clone()
+        };
+        match Cluster::open(settings, kinds.clone(), None).await {
             Ok(cluster) => {
                 let cluster = Arc::new(cluster);
                 metrics::register(registry, &cluster);
@@ -155,6 +159,7 @@ fn settings(config: &Config, worker: Worker) -> anyhow::Result<ClusterConfig> {
         ledger_replicas: section.replicas.clone(),
         node: node(&section.node)?,
         partitions: section.partitions,
+        seats_wait: Duration::ZERO,
         redis: section.redis_limits,
         ledger: section.ledger_bounds.clone(),
         limits: ClusterLimits {
@@ -162,6 +167,7 @@ fn settings(config: &Config, worker: Worker) -> anyhow::Result<ClusterConfig> {
             ..section.limits.clone()
         },
         worker: runs.then(|| section.worker_limits.clone()),
+        bus: config.bus.config().context("bus.url will not do")?,
     })
 }
 

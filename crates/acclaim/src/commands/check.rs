@@ -16,6 +16,9 @@ use crate::config::{Config, EngineName};
 use crate::output::{Outcome, note, say};
 use crate::store::{self, Store};
 
+/// How long it is waited until the ledger has what was acknowledged before. What it lacks then is
+/// not compared.
+const SETTLE_MAX: Duration = Duration::from_secs(60);
 /// How often the bar is drawn.
 const REDRAW: Duration = Duration::from_millis(200);
 const KNOWN_TOTAL: &str = "{msg} {bar:30} about {percent}% {eta} left";
@@ -52,9 +55,14 @@ async fn of_cluster(
     let cluster = cluster::open(config, cluster::Worker::Here, &mut unused).await?;
     let spinner = ProgressBar::new_spinner().with_message("checking Redis and the ledger");
     spinner.enable_steady_tick(REDRAW);
+    // A worker that has just joined a bus takes longer than a read waits for.
+    let is_settled = cluster.settle(SETTLE_MAX).await.unwrap_or(false);
     let report = cluster.check(repair).await;
     spinner.finish_and_clear();
     cluster.stop().await;
+    if !is_settled {
+        note("the ledger does not have everything that was acknowledged; are its workers well?");
+    }
     Ok(report)
 }
 

@@ -9,6 +9,7 @@ pub mod export;
 pub mod import;
 pub mod migrate;
 mod patience;
+pub mod replay;
 pub mod serve;
 pub mod worker;
 

@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use acclaim_cluster::engine::Cluster;
 use acclaim_core::Engine;
+use acclaim_core::port::Clock;
 use acclaim_engine::SystemClock;
 use acclaim_http::{App, allowed_without_auth};
-use anyhow::Context as _;
+use acclaim_notify::{HttpSender, Metrics, Notifier};
+use anyhow::{Context as _, bail};
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
@@ -83,6 +85,12 @@ async fn serve(config: Config) -> anyhow::Result<Outcome> {
     let mut registry = Registry::default();
     let opened = match config.server.engine {
         EngineName::Embedded => {
+            if !config.bus.url.is_empty() {
+                bail!(
+                    "bus.url is set, and the embedded engine has no bus; take --engine cluster, or \
+                     no bus"
+                );
+            }
             let config = config.clone();
             let mut store = tokio::task::spawn_blocking(move || store::open(&config)).await??;
             registry = std::mem::take(&mut store.registry);
@@ -100,9 +108,11 @@ async fn serve(config: Config) -> anyhow::Result<Outcome> {
         }
     };
     let control = control(&opened, &config);
-    let app = App::new(
+    let notifier = notifier(&opened, &config, &mut registry)?;
+    let app = App::notifying(
         opened.engine(),
-        config.http,
+        config.http.clone(),
+        config.notify(),
         Arc::new(SystemClock),
         registry,
     )?;
@@ -114,11 +124,27 @@ async fn serve(config: Config) -> anyhow::Result<Outcome> {
         () = asked(control.as_ref(), &opened) => Ok(()),
     };
     drop(control);
+    notifier.stop().await;
     let stopped = opened.stop().await;
     served?;
     stopped?;
     tracing::info!("stopped");
     Ok(Outcome::Done)
+}
+
+/// What reads the journal for those who are told, and delivers webhooks.
+fn notifier(opened: &Opened, config: &Config, registry: &mut Registry) -> anyhow::Result<Notifier> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let metrics = Metrics::register(registry);
+    let sender = Arc::new(HttpSender::new(config.webhooks.clone())?);
+    let engine = opened.engine();
+    Ok(Notifier::start(
+        &engine,
+        &config.notify(),
+        &clock,
+        sender,
+        &metrics,
+    ))
 }
 
 /// The socket by which a backup is asked for. A cluster's servers have backups of their own.

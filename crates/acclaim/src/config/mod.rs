@@ -14,11 +14,14 @@ mod value;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
+use acclaim_bus::url::DEAD_SUFFIX;
+use acclaim_bus::{BusUrl, BusUrlError};
 use acclaim_cluster::engine::ClusterLimits;
 use acclaim_cluster::ledger::Bounds;
 use acclaim_cluster::ledger::store::DEFAULT_PARTITIONS;
 use acclaim_cluster::redis::connection::RedisLimits;
-use acclaim_cluster::worker::WorkerLimits;
+use acclaim_cluster::worker::{BusConfig, WorkerLimits};
+use acclaim_core::notify::{NotificationLimits, Settings, WebhookLimits};
 use acclaim_core::{Kind, Kinds};
 
 pub use keys::without_password;
@@ -159,6 +162,67 @@ impl Default for Cluster {
     }
 }
 
+/// `[bus]`: the message queue that carries events from the workers to the ledger.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bus {
+    /// Its URL; empty where there is none.
+    pub url: String,
+    /// The topic; empty where the URL says it.
+    pub topic: String,
+    /// The group whose consumers write the ledger.
+    pub group: String,
+    /// Events of one batch.
+    pub batch_max_events: usize,
+    /// How long a batch is waited for, in milliseconds.
+    pub batch_max_millis: u64,
+    /// Consumers in one process with a worker.
+    pub recorders: usize,
+    /// Bounds of the client.
+    pub limits: acclaim_bus::Limits,
+}
+
+impl Default for Bus {
+    fn default() -> Self {
+        Self {
+            url: String::new(),
+            topic: String::new(),
+            group: "acclaim-ledger".to_owned(),
+            batch_max_events: acclaim_bus::limits::MAX_BATCH_EVENTS,
+            batch_max_millis: acclaim_bus::limits::DEFAULT_BATCH_WAIT_MILLIS,
+            recorders: 1,
+            limits: acclaim_bus::Limits::default(),
+        }
+    }
+}
+
+impl Bus {
+    /// How the cluster uses it; nothing where there is none.
+    ///
+    /// # Errors
+    /// The part of the URL that is wrong.
+    pub fn config(&self) -> Result<Option<BusConfig>, BusUrlError> {
+        if self.url.is_empty() {
+            return Ok(None);
+        }
+        let mut url = BusUrl::parse(&self.url)?;
+        if !self.topic.is_empty() {
+            // The dead letters go along with their topic, unless they have one of their own.
+            if url.dead_topic == format!("{}{DEAD_SUFFIX}", url.topic) {
+                url.dead_topic = format!("{}{DEAD_SUFFIX}", self.topic);
+            }
+            url.topic.clone_from(&self.topic);
+        }
+        Ok(Some(BusConfig {
+            url,
+            group: self.group.clone(),
+            limits: self.limits.clone(),
+            batch_max_events: self.batch_max_events,
+            batch_max_millis: self.batch_max_millis,
+            recorders: self.recorders,
+        }))
+    }
+}
+
 /// Everything that can be configured.
 #[derive(Clone, Debug, Default)]
 pub struct Config {
@@ -168,13 +232,27 @@ pub struct Config {
     pub http: acclaim_http::Limits,
     /// `[engine]`.
     pub engine: acclaim_engine::embedded::Options,
+    /// `[notifications]`.
+    pub notifications: NotificationLimits,
+    /// `[webhooks]`.
+    pub webhooks: WebhookLimits,
     /// `[cluster]` and what belongs to it.
     pub cluster: Cluster,
+    /// `[bus]`.
+    pub bus: Bus,
     /// `[kinds.NAME]`, in the order of their names.
     pub kinds: Vec<Kind>,
 }
 
 impl Config {
+    /// What concerns notifications and webhooks.
+    pub fn notify(&self) -> Settings {
+        Settings {
+            notifications: self.notifications.clone(),
+            webhooks: self.webhooks.clone(),
+        }
+    }
+
     /// The kinds of this server, the built-in ones among them.
     ///
     /// # Errors

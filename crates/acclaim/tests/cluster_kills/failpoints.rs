@@ -19,59 +19,71 @@ use crate::world::World;
 
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// Places where a node that serves dies, each with the latest time that it comes there.
-const OF_SERVE: [(&str, u64); 3] = [
+/// Places where a process dies, each with the latest time that it comes there.
+type Places = &'static [(&'static str, u64)];
+
+/// Where a node that serves dies.
+const OF_SERVE: Places = &[
     ("decide.before-call", 300),
     ("decide.before-answer", 300),
     ("load.claimed", 3),
 ];
 
-/// Places where a worker dies.
-const OF_WORKER: [(&str, u64); 4] = [
+/// Where a worker dies.
+const OF_WORKER: Places = &[
     ("leases.taken", 1),
     ("drain.before-apply", 6),
     ("apply.before-commit", 6),
     ("drain.before-tell", 6),
 ];
 
+/// Where a worker dies that has a bus.
+const OF_WORKER_WITH_BUS: Places = &[
+    ("relay.before-publish", 6),
+    ("relay.before-mark", 6),
+    ("record.before-apply", 6),
+    ("record.before-tell", 6),
+    ("record.before-acknowledge", 6),
+];
+
 /// One stage for all places, half as often as there are kills; each death is judged by itself.
 #[test]
 fn nothing_is_lost_by_deaths_at_named_places() {
+    run(|chance| die_everywhere(Stage::begin(), OF_SERVE, OF_WORKER, chance));
+}
+
+#[test]
+fn nothing_is_lost_by_deaths_before_and_behind_a_bus() {
+    run(|chance| die_everywhere(Stage::with_bus(), &[], OF_WORKER_WITH_BUS, chance));
+}
+
+/// Runs something by chance, whose seed is told if it fails.
+fn run<F: Future<Output = ()>>(what: impl FnOnce(StdRng) -> F) {
     let seed = acclaim_testkit::settings::seed();
     let tell = Tell(seed);
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    runtime.block_on(die_everywhere(StdRng::seed_from_u64(seed)));
+    runtime.block_on(what(StdRng::seed_from_u64(seed)));
     std::mem::forget(tell);
 }
 
-async fn die_everywhere(mut chance: StdRng) {
-    let mut stage = Stage::begin().await;
+async fn die_everywhere(
+    stage: impl Future<Output = Stage>,
+    of_serve: Places,
+    of_worker: Places,
+    mut chance: StdRng,
+) {
+    let mut stage = stage.await;
     let (mut world, mut round) = (World::default(), Round(0));
+    let serve = of_serve.iter().map(|place| (Dying::Serve, place));
+    let worker = of_worker.iter().map(|place| (Dying::Worker, place));
+    let all: Vec<_> = serve.chain(worker).collect();
     for _ in 0..rounds().div_ceil(2) {
-        for (place, latest) in OF_SERVE {
-            let armed = format!("{place}:{}", chance.random_range(1..=latest));
-            // With everything in the ledger, what was loaded is made cold again.
-            stage.check_is_clean();
-            stage.serve.take().unwrap().stop_cleanly();
-            stage.redis.flush_all().await;
-            stage.serve = Some(Process::start_armed("serve", &stage.config(), &armed));
+        for (dying, (place, latest)) in &all {
+            let armed = format!("{place}:{}", chance.random_range(1..=*latest));
+            dying.arm(&mut stage, &armed).await;
             die(
                 &mut stage,
-                Dying::Serve,
-                &armed,
-                &mut round,
-                &mut world,
-                &mut chance,
-            )
-            .await;
-        }
-        for (place, latest) in OF_WORKER {
-            let armed = format!("{place}:{}", chance.random_range(1..=latest));
-            stage.worker.take().unwrap().stop_cleanly();
-            stage.worker = Some(Process::start_armed("worker", &stage.config(), &armed));
-            die(
-                &mut stage,
-                Dying::Worker,
+                *dying,
                 &armed,
                 &mut round,
                 &mut world,
@@ -91,11 +103,7 @@ async fn die_everywhere(mut chance: StdRng) {
 /// An erasure whose node dies between two steps is ended by another node.
 #[test]
 fn a_job_goes_on_after_its_node_died() {
-    let seed = acclaim_testkit::settings::seed();
-    let tell = Tell(seed);
-    let runtime = tokio::runtime::Runtime::new().unwrap();
-    runtime.block_on(die_in_a_job(StdRng::seed_from_u64(seed)));
-    std::mem::forget(tell);
+    run(die_in_a_job);
 }
 
 async fn die_in_a_job(mut chance: StdRng) {
@@ -152,6 +160,23 @@ enum Dying {
 }
 
 impl Dying {
+    /// Has one die at a place.
+    async fn arm(self, stage: &mut Stage, armed: &str) {
+        match self {
+            Self::Serve => {
+                // With everything in the ledger, what was loaded is made cold again.
+                stage.check_is_clean();
+                stage.serve.take().unwrap().stop_cleanly();
+                stage.redis.flush_all().await;
+                stage.serve = Some(Process::start_armed("serve", &stage.config(), armed));
+            }
+            Self::Worker => {
+                stage.worker.take().unwrap().stop_cleanly();
+                stage.worker = Some(Process::start_armed("worker", &stage.config(), armed));
+            }
+        }
+    }
+
     fn process(self, stage: &mut Stage) -> &mut Process {
         let process = match self {
             Self::Serve => &mut stage.serve,

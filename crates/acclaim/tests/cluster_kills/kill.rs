@@ -24,6 +24,7 @@ enum Victim {
     Worker,
     MariaDb,
     Redis,
+    Bus,
 }
 
 /// Nodes, workers and the ledger, by turns.
@@ -38,6 +39,12 @@ fn nothing_is_lost_by_kills_of_redis() {
     run(&[Victim::Redis]);
 }
 
+/// The bus, and what stands before and behind it.
+#[test]
+fn nothing_is_lost_by_kills_of_the_bus_workers_and_the_ledger() {
+    run(&[Victim::Bus, Victim::Worker, Victim::MariaDb]);
+}
+
 fn run(victims: &[Victim]) {
     let seed = acclaim_testkit::settings::seed();
     let tell = Tell(seed);
@@ -48,7 +55,10 @@ fn run(victims: &[Victim]) {
 
 async fn kill_all(victims: &[Victim], mut chance: StdRng) {
     let began = Instant::now();
-    let mut stage = Stage::begin().await;
+    let mut stage = match victims.contains(&Victim::Bus) {
+        true => Stage::with_bus().await,
+        false => Stage::begin().await,
+    };
     let (mut world, mut tally) = (World::default(), Tally::default());
     let kills = rounds() * victims.len() as u64;
     for (round, victim) in (1..=kills).map(Round).zip(victims.iter().cycle()) {
@@ -109,6 +119,12 @@ async fn kill(stage: &mut Stage, victim: Victim, chance: &mut StdRng) {
             stage.redis.kill();
             pause(chance, 500).await;
             stage.redis.restart().await;
+        }
+        Victim::Bus => {
+            let kafka = stage.kafka.as_ref().unwrap();
+            kafka.kill();
+            pause(chance, 500).await;
+            kafka.restart().await;
         }
     }
 }

@@ -26,10 +26,13 @@ mod failpoints;
 mod kill;
 #[path = "../crash/load.rs"]
 mod load;
+mod notify;
 mod process;
 #[path = "../crash/round.rs"]
 mod round;
 mod stage;
+#[path = "../crash/told.rs"]
+mod told;
 #[path = "../crash/world.rs"]
 mod world;
 

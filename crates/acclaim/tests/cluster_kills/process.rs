@@ -1,7 +1,7 @@
 //! A command that serves, as a process: started, waited for, killed.
 
 use std::io::{BufRead as _, BufReader, Read as _};
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -12,6 +12,9 @@ use rustix::process::{Pid, Signal, kill_process};
 
 const START_LIMIT: Duration = Duration::from_secs(60);
 const END_LIMIT: Duration = Duration::from_secs(60);
+
+/// The address of who died before it had one.
+const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 
 /// The program that is tested.
 pub fn binary() -> PathBuf {
@@ -35,7 +38,8 @@ impl Process {
         Self::start_armed(command, config, "")
     }
 
-    /// The same, to die at a place: `name:n` is the n-th time that it comes there.
+    /// The same, to die at a place: `name:n` is the n-th time that it comes there. That may be before
+    /// it can answer; then its address is nobody's.
     pub fn start_armed(command: &str, config: &Path, failpoint: &str) -> Self {
         let begin = Instant::now();
         let errors = config.with_extension(format!("{command}.{}.stderr", rand::random::<u32>()));
@@ -57,12 +61,23 @@ impl Process {
             // The pipe is read on, so that nobody waits for its reader.
             let _ = output.read_to_end(&mut Vec::new());
         });
-        let line = told.recv_timeout(START_LIMIT).unwrap_or_default();
-        let address = line.trim().rsplit(" listening on http://").next();
-        let Some(Ok(address)) = address.map(str::parse) else {
-            let _ = child.kill();
-            let told = std::fs::read_to_string(&errors).unwrap_or_default();
-            panic!("no start of {command}: {told}");
+        let line = told.recv_timeout(START_LIMIT);
+        let address = |line: &String| {
+            line.trim()
+                .rsplit(" listening on http://")
+                .next()?
+                .parse()
+                .ok()
+        };
+        let address = match line.as_ref().map(address) {
+            Ok(Some(address)) => address,
+            // It said nothing and never will.
+            Ok(None) if !failpoint.is_empty() && killed(&mut child) => NOWHERE,
+            _ => {
+                let _ = child.kill();
+                let told = std::fs::read_to_string(&errors).unwrap_or_default();
+                panic!("no start of {command}: {told}");
+            }
         };
         Self {
             child,
@@ -125,4 +140,10 @@ impl Drop for Process {
             }
         }
     }
+}
+
+/// Whether a process ended by SIGKILL. One that has closed its output ends.
+fn killed(child: &mut Child) -> bool {
+    let ended = child.wait().unwrap();
+    ended.signal() == Some(Signal::KILL.as_raw())
 }

@@ -1,12 +1,12 @@
 //! A cluster of processes: two that serve, one that works, a Redis that flushes before it answers,
-//! a MariaDB that flushes before it commits.
+//! a MariaDB that flushes before it commits, and a Kafka between the two where it is asked for.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-use acclaim_servers::{AppendFsync, Database, MariaDb, Redis, RedisOptions, until};
+use acclaim_servers::{AppendFsync, Database, Kafka, MariaDb, Redis, RedisOptions, until};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -25,13 +25,24 @@ pub struct Stage {
     pub worker: Option<Process>,
     pub redis: Redis,
     pub mariadb: MariaDb,
+    /// The bus that carries the events into the ledger.
+    pub kafka: Option<Kafka>,
     database: Database,
     home: tempfile::TempDir,
 }
 
 impl Stage {
-    /// All of them, ready.
+    /// All of them but a bus, ready.
     pub async fn begin() -> Self {
+        Self::with(None).await
+    }
+
+    /// All of them, ready.
+    pub async fn with_bus() -> Self {
+        Self::with(Some(Kafka::start().await)).await
+    }
+
+    async fn with(kafka: Option<Kafka>) -> Self {
         let options = RedisOptions::default().append_only(AppendFsync::Always);
         let (redis, mariadb) = tokio::join!(Redis::start_with(options), MariaDb::start());
         let database = mariadb.database().await;
@@ -41,6 +52,7 @@ impl Stage {
             worker: None,
             redis,
             mariadb,
+            kafka,
             database,
             home: tempfile::tempdir().unwrap(),
         };
@@ -69,6 +81,7 @@ start_wait_seconds = 30
 read_wait_max_millis = 25000
 job_lease_millis = 2000
 job_step_edges = 3
+notifications_lease_millis = 1000
 [redis]
 response_timeout_millis = 10000
 call_timeout_millis = 20000
@@ -77,11 +90,33 @@ lease_millis = 1000
 lease_renew_millis = 200
 lease_retry_millis = 50
 retry_longest_pause_millis = 200
+[notifications]
+max_told_per_hour = 1000000
+[webhooks]
+allow_private_addresses = true
+queue_max_deliveries = 1000000
+retry_first_millis = 50
 "#,
             self.redis.url(),
             self.database.url()
         );
-        std::fs::write(self.config(), text).unwrap();
+        std::fs::write(self.config(), text + &self.bus_section()).unwrap();
+    }
+
+    /// A bus whose dead members are missed as soon as a broker allows.
+    fn bus_section(&self) -> String {
+        let Some(kafka) = &self.kafka else {
+            return String::new();
+        };
+        format!(
+            r#"[bus]
+url = "{}?topic={}&partitions=3"
+session_timeout_millis = 6000
+publish_timeout_millis = 5000
+"#,
+            kafka.url(),
+            kafka.topic()
+        )
     }
 
     pub fn config(&self) -> PathBuf {
@@ -98,6 +133,7 @@ retry_longest_pause_millis = 200
 
     /// Waits until every node has its servers, and the ledger has everything.
     pub async fn rest(&self) {
+        let servers = 2 + usize::from(self.kafka.is_some());
         for process in [&self.serve, &self.other].into_iter().flatten() {
             let address = process.address;
             until(SOON, "a node to be ready", || async move {
@@ -108,7 +144,7 @@ retry_longest_pause_millis = 200
                     .as_array()
                     .map(|all| all.iter().map(|one| one["state"].clone()).collect())
                     .unwrap_or_default();
-                if states.len() == 2 && states.iter().all(|state| state == "up") {
+                if states.len() >= servers && states.iter().all(|state| state == "up") {
                     Ok(())
                 } else {
                     Err(ready)
@@ -134,10 +170,20 @@ retry_longest_pause_millis = 200
     }
 }
 
+/// Whether a node is the one that folds notifications and delivers them.
+pub async fn is_on_duty(address: SocketAddr) -> bool {
+    let metrics = told(address, "/metrics").await.unwrap();
+    metrics.contains("acclaim_notifications_on_duty 1\n")
+}
+
 /// What a node says of itself.
 async fn ready(address: SocketAddr) -> std::io::Result<String> {
+    told(address, "/ready").await
+}
+
+async fn told(address: SocketAddr, path: &str) -> std::io::Result<String> {
     let mut stream = TcpStream::connect(address).await?;
-    let request = format!("GET /ready HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
+    let request = format!("GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await?;

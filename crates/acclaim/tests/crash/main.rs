@@ -24,11 +24,13 @@ mod full_disk;
 mod import;
 mod kill;
 mod load;
+mod notify;
 #[cfg(target_os = "linux")]
 mod power;
 mod round;
 mod server;
 mod stop;
+mod told;
 mod world;
 
 use std::future::Future;

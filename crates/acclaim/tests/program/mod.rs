@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -41,6 +42,14 @@ pub fn finish(command: &mut Command) -> Ran {
         out: String::from_utf8(output.stdout).unwrap(),
         err: String::from_utf8(output.stderr).unwrap(),
     }
+}
+
+/// Runs a command that dies at a place (`ACCLAIM_FAILPOINT`).
+pub fn dies(command: &mut Command, failpoint: &str) {
+    let output = command.env("ACCLAIM_FAILPOINT", failpoint).output();
+    let output = output.unwrap();
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.signal(), Some(9), "{failpoint}: {told}");
 }
 
 /// Runs the program with a text on its standard input.
@@ -126,6 +135,13 @@ impl Server {
             .unwrap();
         let status = self.child.wait().unwrap();
         (status, start.elapsed(), err)
+    }
+
+    /// Kills it at once.
+    pub fn kill(&self) {
+        let pid = self.child.id().to_string();
+        let sent = Command::new("kill").args(["-KILL", &pid]).status().unwrap();
+        assert!(sent.success());
     }
 
     /// Asks for a path over a connection of its own; returns the whole answer.

@@ -58,6 +58,8 @@ mod known;
 mod lists;
 #[path = "../../../acclaim-http/tests/http/metrics.rs"]
 mod metrics;
+#[path = "../../../acclaim-http/tests/http/notifications.rs"]
+mod notifications;
 #[path = "../../../acclaim-http/tests/http/ranking.rs"]
 mod ranking;
 #[path = "../../../acclaim-http/tests/http/relationships.rs"]
@@ -66,5 +68,7 @@ mod relationships;
 mod statistics;
 #[path = "../../../acclaim-http/tests/http/status.rs"]
 mod status;
+#[path = "../../../acclaim-http/tests/http/webhooks.rs"]
+mod webhooks;
 #[path = "../../../acclaim-http/tests/http/writes.rs"]
 mod writes;

@@ -26,7 +26,7 @@ struct Part {
 
 impl Shared {
     /// One pipeline. Returns when all was answered that is answered at once.
-    pub(super) async fn decide(self: &Arc<Self>, pieces: Vec<Piece>, replicated: bool) {
+    pub(in crate::engine) async fn decide(self: &Arc<Self>, pieces: Vec<Piece>, replicated: bool) {
         let (mut parts, mut asked) = self.calls_of(pieces);
         let patience = Duration::from_millis(self.limits.replica_max_millis);
         let patience = replicated.then_some(patience);

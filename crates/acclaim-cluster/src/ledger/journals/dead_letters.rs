@@ -74,6 +74,36 @@ pub(crate) async fn bury(
 }
 
 impl Ledger {
+    /// Puts away a message of a bus that does not say where in which journal it stands: under its
+    /// bus partition, epoch 0, and its place there.
+    ///
+    /// # Errors
+    /// [`LedgerError`].
+    pub async fn bury_message(
+        &self,
+        bus_partition: u32,
+        position: u64,
+        reason: &str,
+        payload: &[u8],
+    ) -> Result<(), LedgerError> {
+        let batch = &Batch {
+            partition: u16::try_from(bus_partition).unwrap_or(u16::MAX),
+            epoch: 0,
+            fence: 0,
+            entries: Vec::new(),
+        };
+        self.retried(|| async move {
+            let letter = DeadLetter {
+                seq: Rev(position.saturating_add(1)),
+                reason: reason.to_owned(),
+                payload,
+            };
+            let mut session = self.writing().await?;
+            bury(&mut session, batch, &[letter], self.manual_now()).await
+        })
+        .await
+    }
+
     /// Up to `most` dead letters after `after`, oldest first.
     ///
     /// # Errors

@@ -5,6 +5,7 @@ use std::time::Duration;
 use sqlx::Row;
 
 use super::{INCOMPLETE, MARK, MOVED_AWAY, OWNER};
+use crate::failpoint;
 use crate::ledger::error::{Failure, LedgerError};
 use crate::ledger::lease::{NOW, micros};
 use crate::ledger::pools::Ledger;
@@ -145,7 +146,11 @@ async fn pause(
     let mut sql = Sql::new("UPDATE partitions SET fence = fence + 1, owner = ?, lease_until = ?");
     sql.bind(OWNER.as_bytes()).bind(until);
     session.run(sql).await?;
+    let mut sql = Sql::new("UPDATE duties SET fence = fence + 1, owner = ?, lease_until = ?");
+    sql.bind(OWNER.as_bytes()).bind(until);
+    session.run(sql).await?;
     session.commit().await?;
+    failpoint::hit(failpoint::MOVE_PAUSED);
     Ok(Pause { until })
 }
 
@@ -166,6 +171,13 @@ async fn resume(session: &mut Session, paused: Pause) -> Result<(), Failure> {
         session.run(sql).await?;
         let mut sql = Sql::new(
             "UPDATE partitions SET owner = '', lease_until = 0 WHERE owner = ? AND lease_until = ?",
+        );
+        sql.bind(OWNER.as_bytes()).bind(paused.until);
+        session.run(sql).await?;
+        let mut sql = Sql::new(
+            "UPDATE duties SET owner = '', \
+             lease_until = CAST(UNIX_TIMESTAMP(NOW(6)) * 1000000 AS UNSIGNED) \
+             WHERE owner = ? AND lease_until = ?",
         );
         sql.bind(OWNER.as_bytes()).bind(paused.until);
         session.run(sql).await?;
@@ -191,12 +203,18 @@ async fn close(session: &mut Session, paused: Pause, now: Option<u64>) -> Result
         return Ok(false);
     }
     close_dictionary(session, EVER).await?;
-    let mut sql = Sql::new("UPDATE partitions SET lease_until = ?");
-    sql.bind(EVER);
-    session.run(sql).await?;
+    for sql in [
+        "UPDATE partitions SET lease_until = ?",
+        "UPDATE duties SET lease_until = ?",
+    ] {
+        let mut sql = Sql::new(sql);
+        sql.bind(EVER);
+        session.run(sql).await?;
+    }
     let mut sql = Sql::new("INSERT INTO meta (name, value) VALUES (?, ?)");
     sql.bind(MARK.as_bytes()).bind(MOVED_AWAY.as_bytes());
     session.run(sql).await?;
     session.commit().await?;
+    failpoint::hit(failpoint::MOVE_CLOSED);
     Ok(true)
 }

@@ -7,8 +7,8 @@
 //! 1. [`Ledger::copy_to`] reads both ledgers in the order of their keys and writes what differs
 //!    ([`tables`]). It can be done again, and costs the less the less has changed. The new ledger
 //!    is marked: nothing opens it before the end.
-//! 2. [`Ledger::pause`] takes all partitions, so that no worker applies anything, and closes the
-//!    dictionary. The nodes go on: what they decide waits in the journals. It ends by itself.
+//! 2. [`Ledger::pause`] takes all partitions and the duty of notifications, so that no worker applies
+//!    anything and nobody folds, and closes the dictionary. The nodes go on: what they decide waits in the journals. It ends by itself.
 //! 3. Another copy, then a comparison that must find nothing.
 //! 4. [`Ledger::close_moved`] closes the old ledger for ever, if the pause has not ended meanwhile;
 //!    [`Ledger::open_moved`] opens the new one. Whoever dies between the two does 3 and 4 again:
@@ -29,7 +29,7 @@ pub use merge::{Difference, TableReport};
 
 /// Whom the partitions of a moved ledger belong to.
 pub(super) const OWNER: &str = "acclaim migrate";
-/// On a row of `partitions`: whether the ledger is being moved, or was.
+/// On a row of `partitions` or `duties`: whether the ledger is being moved, or was.
 pub(super) const IS_MOVED: &str = "(owner = 'acclaim migrate' AND lease_until > \
                                    CAST(UNIX_TIMESTAMP(NOW(6)) * 1000000 AS UNSIGNED))";
 /// On the dictionary's row of `meta`: whether no name gets a number any more. The row is empty, or

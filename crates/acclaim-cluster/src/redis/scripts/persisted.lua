@@ -15,6 +15,8 @@
 -- ARGV[8]  for how many microseconds entries are kept
 -- ARGV[9]  how many entries are kept at most
 -- ARGV[10] how many buckets waiting for their TTL are seen to at most
+-- ARGV[11] the place up to which those have read who are to miss nothing, -1 where there is nobody
+-- ARGV[12] how many entries are kept for them at most
 -- then target and user for each transition
 -- Answers: entries of the journal that the ledger has; the place up to which entries were removed;
 -- how many buckets still wait; the time. COLD where the partition is cold, OTHER where the batch is
@@ -63,7 +65,7 @@ local function expire(key, seq)
 end
 
 local seen, known, users = {}, {}, {}
-for i = 11, #ARGV, 2 do
+for i = 13, #ARGV, 2 do
   local name, user = ARGV[i], ARGV[i + 1]
   if not known[user] then
     known[user] = true
@@ -109,18 +111,30 @@ end
 
 -- Whole nodes of the stream only, and at most 10,000 entries a call: never more than is asked for.
 local before = kept
+local read = tonumber(ARGV[11])
 local oldest = math.min(now - tonumber(ARGV[8]), durable + 1)
+if read >= 0 then oldest = math.min(oldest, read + 1) end
+-- Nothing behind this place was removed.
+local bound = oldest - 1
 if oldest > 0 and kept > 0 then
   kept = kept - call('XTRIM', journal, 'MINID', '~', format('%.0f', oldest))
 end
-local surplus = kept - tonumber(ARGV[9])
+local most = tonumber(ARGV[9])
+local surplus = kept - most
+if surplus > 0 and read >= 0 then
+  bound = math.min(read, durable)
+  kept = kept - call('XTRIM', journal, 'MINID', '~', format('%.0f', bound + 1), 'LIMIT',
+    format('%.0f', surplus))
+  surplus = kept - math.max(most, tonumber(ARGV[12]))
+end
 if surplus > 0 then
+  bound = durable
   kept = kept - call('XTRIM', journal, 'MAXLEN', '~', call('XLEN', journal) - surplus)
 end
 if kept < before then
   local first = call('XRANGE', journal, '-', '+', 'COUNT', 1)[1]
-  removed = first and format('%.0f', tonumber(string.match(first[1], '^%d+')) - 1)
-    or format('%.0f', durable)
+  local upto = first and tonumber(string.match(first[1], '^%d+')) - 1 or durable
+  removed = format('%.0f', math.max(tonumber(removed), math.min(upto, bound)))
 end
 call('SET', tag .. ':h', format('%.0f', kept) .. ' ' .. removed)
 return {

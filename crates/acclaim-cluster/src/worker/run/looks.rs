@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use super::super::drain::Tools;
 use super::super::look::{Seen, look};
 use super::super::pause::pause;
+use super::super::relay::published_upto;
 use super::super::share::{Held, Work};
 use super::super::watched::{add, set};
 use super::{Done, Run};
@@ -39,13 +40,18 @@ impl Run {
         add(&self.tools.watched.polls, 1_u64);
         let tools = Arc::clone(&self.tools);
         self.under_way.spawn(async move {
-            Done::Looked(look(&tools.redis, leases, whole, tools.now()).await)
+            let has_bus = tools.carrier.is_some();
+            Done::Looked(look(&tools.redis, leases, whole, has_bus, tools.now()).await)
         });
     }
 
     pub(super) fn note_look(&mut self, seen: Seen, now: Instant) {
         self.is_looking = false;
-        let linger = self.tools.limits.linger();
+        let linger = match &self.tools.carrier {
+            None => self.tools.limits.linger(),
+            // It is gathered behind the bus.
+            Some(_) => Duration::ZERO,
+        };
         let mut somebody_waits = false;
         let mut failed = None;
         for (lease, marks) in seen.marks {
@@ -77,6 +83,12 @@ impl Run {
                 backlog.oldest.as_millis(),
             );
         }
+        if let Some(unpublished) = seen.unpublished {
+            let watched = &self.tools.watched;
+            set(&watched.relay_backlog_events, unpublished.events);
+            let millis = unpublished.oldest.as_millis();
+            set(&watched.relay_backlog_millis, millis);
+        }
         let limits = &self.tools.limits;
         self.look_pause = if somebody_waits {
             Duration::from_millis(limits.poll_min_millis)
@@ -95,10 +107,13 @@ impl Run {
     pub(super) fn hurry(&mut self) {
         let asked = self.desk.take_asked();
         let now = Instant::now();
+        if let Some(carrier) = self.tools.carrier.as_ref().filter(|_| !asked.is_empty()) {
+            carrier.hurry();
+        }
         for partition in asked {
             add(&self.tools.watched.hurries, 1_u64);
             if let Some(held) = self.share.get(partition) {
-                held.is_asked_again = held.is_busy;
+                held.is_asked = true;
                 held.want(now);
             }
         }
@@ -120,6 +135,7 @@ fn note_marks(
         last,
         durable,
         wanted,
+        published,
         ..
     } = marks
     else {
@@ -146,6 +162,19 @@ fn note_marks(
         return false;
     }
     let is_wanted = wanted > durable;
+    if let Some(carrier) = &tools.carrier {
+        if is_wanted {
+            carrier.hurry();
+        }
+        let upto = published_upto(published, held.lease.turn, durable);
+        if let Some((seen, until)) = held.waits.filter(|_| upto > durable)
+            && seen >= last
+        {
+            // All of it is on its way.
+            held.want(until);
+            return is_wanted;
+        }
+    }
     held.want(if is_wanted { now } else { now + linger });
     is_wanted
 }

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 
 use super::Stopped;
 use super::desk::Desk;
-use super::drain::{Ended, Tools, Trouble};
+use super::drain::{Outcome, Tools};
 use super::look::Seen;
 use super::share::Share;
 use super::watched::add;
@@ -25,7 +25,7 @@ use crate::ledger::{Lease, LedgerError};
 /// What was under way and ended.
 enum Done {
     Looked(Seen),
-    Drained(Lease, Result<Ended, Trouble>),
+    Drained(Lease, Outcome),
     Beaten(Result<Beat, LedgerError>),
     Taken(Result<Vec<Lease>, LedgerError>),
     GivenBack(usize, Result<(), LedgerError>),
@@ -63,7 +63,8 @@ pub(super) struct Run {
     looks_again: bool,
     is_beating: bool,
     is_sweeping: bool,
-    /// Turns that the ledger failed in a row; while there are any, one turn goes at a time.
+    /// Turns that the ledger (or the bus before it) failed in a row; while there are any, one turn
+    /// goes at a time.
     ledger_failures: u32,
     ledger_rests_until: Instant,
     beat_failures: u32,
@@ -76,12 +77,12 @@ pub(super) struct Run {
 }
 
 impl Run {
-    pub fn new(tools: Tools, name: String, desk: Arc<Desk>) -> Self {
+    pub fn new(tools: Arc<Tools>, name: String, desk: Arc<Desk>) -> Self {
         let now = Instant::now();
         let look_pause = Duration::from_millis(tools.limits.poll_max_millis);
         let sweeps_at = now + Duration::from_secs(tools.limits.sweep_seconds);
         Self {
-            tools: Arc::new(tools),
+            tools,
             name: name.into(),
             desk,
             share: Share::default(),

@@ -53,7 +53,7 @@ async fn sweep(tools: &Tools, lease: Lease, partitions: u16) -> Result<(), Redis
             after: durable,
             ..Persisted::default()
         };
-        let keep = tools.limits.keep(partitions);
+        let keep = tools.keep(partitions);
         tools
             .redis
             .persisted(journal, tools.now(), keep, &nothing_new)

@@ -2,59 +2,66 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::super::drain::{Ended, Trouble, Turn, take_turn};
+use super::super::drain::{Ended, Outcome, Trouble, Turn, take_turn};
 use super::super::look::journal;
 use super::super::pause::pause;
 use super::super::poison::is_refusal;
 use super::super::share::Work;
+use super::super::untold::Untold;
 use super::super::watched::{add, set};
 use super::{Done, Run};
 use crate::ledger::{Lease, LedgerError};
 
+/// How long the ledger is waited for after everything was published, before it is looked what it
+/// has: recorders tell Redis themselves.
+const HEAL_PAUSE: Duration = Duration::from_secs(1);
+
 impl Run {
     pub(super) fn begin_turn(&mut self, partition: u16) {
-        let keep = self.tools.limits.keep(self.partitions);
+        let keep = self.tools.keep(self.partitions);
         let Some(held) = self.share.get(partition) else {
             return;
         };
         held.is_busy = true;
-        held.is_asked_again = false;
         held.work = Work::Nothing;
+        let is_asked = std::mem::take(&mut held.is_asked);
+        let untold = held.untold.take();
         let turn = Turn {
             journal: journal(held.lease),
             lease: held.lease,
             attempt: held.refusals + 1,
+            // One who stops has told everything at the end.
+            is_asked: is_asked && self.stopping.is_none(),
             keep,
+            heals: held.waits.is_some_and(|(_, until)| Instant::now() >= until),
         };
         self.turns += 1;
         set(&self.tools.watched.drains_running, self.turns);
         let tools = Arc::clone(&self.tools);
         self.under_way.spawn(async move {
-            let outcome = take_turn(&tools, turn).await;
+            let outcome = take_turn(&tools, turn, untold).await;
             Done::Drained(turn.lease, outcome)
         });
     }
 
-    pub(super) fn note_turn(
-        &mut self,
-        lease: Lease,
-        outcome: Result<Ended, Trouble>,
-        now: Instant,
-    ) {
+    pub(super) fn note_turn(&mut self, lease: Lease, outcome: Outcome, now: Instant) {
         self.turns -= 1;
         set(&self.tools.watched.drains_running, self.turns);
         let reached_ledger = !matches!(
             outcome,
             Err(Trouble::Ledger(LedgerError::Unavailable { .. })
                 | Trouble::Redis(_)
+                | Trouble::Bus(_)
+                | Trouble::Settle(_)
                 | Trouble::OldSeat
                 | Trouble::OtherSeat)
         );
         if reached_ledger && self.ledger_failures > 0 {
-            tracing::info!("the ledger takes events again");
+            tracing::info!("events are taken again");
             self.ledger_failures = 0;
             self.tools
                 .watched
@@ -71,9 +78,17 @@ impl Run {
         };
         held.is_busy = false;
         match outcome {
-            Ok(ended) => {
+            Ok((ended, untold)) => {
                 held.succeed();
-                if ended == Ended::More || held.is_asked_again {
+                held.waits = match ended {
+                    Ended::Waits(upto) => Some((upto, now + HEAL_PAUSE)),
+                    Ended::Drained | Ended::More => None,
+                };
+                if let Some(due) = untold.as_ref().and_then(Untold::due) {
+                    held.want(due);
+                }
+                held.untold = untold;
+                if ended == Ended::More || held.is_asked {
                     held.want(now);
                 }
             }
@@ -107,6 +122,20 @@ impl Run {
                     self.ledger_failures = self.ledger_failures.saturating_add(1);
                     self.ledger_rests_until = now + pause(limits, self.ledger_failures);
                 }
+            }
+            Trouble::Bus(error) => {
+                add(&self.tools.watched.publish_failures, 1_u64);
+                if self.ledger_failures == 0 {
+                    tracing::warn!(%error, "the bus takes no events; the journals hold them");
+                }
+                if now >= self.ledger_rests_until {
+                    self.ledger_failures = self.ledger_failures.saturating_add(1);
+                    self.ledger_rests_until = now + pause(limits, self.ledger_failures);
+                }
+            }
+            Trouble::Settle(error) => {
+                tracing::warn!(partition, %error, "a partition cannot be opened yet");
+                held.fail(now, pause(limits, held.failures + 1));
             }
             Trouble::Ledger(error) => {
                 if is_refusal(error) {

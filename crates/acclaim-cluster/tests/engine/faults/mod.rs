@@ -4,8 +4,8 @@
 //! toggle is there once, in the journal, in Redis, and in the ledger without Redis.
 
 mod ledger;
-mod load;
+pub mod load;
 mod nodes;
 mod redis_servers;
-mod stage;
-mod went_back;
+pub mod stage;
+pub mod went_back;

@@ -4,11 +4,17 @@
 //! which also finds inactive ones that no list names. Each edge is unset like any other, with its
 //! event and its counts, and then forgotten. At the end the records go too.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use acclaim_core::notify::erase as notify;
+use acclaim_core::port::Place;
 use acclaim_core::{Action, Id, Op, ReadError, Target, TargetType};
 
 use super::super::codec::Damaged;
 use super::super::key::{EdgeRef, Key, KindNo, TargetRef, TypeNo, UserRef, tag};
 use super::super::log::Entry;
+use super::super::notify::{WorkNotes, note_key, notes_of};
 use super::super::workspace::Workspace;
 use super::{JobRecord, Progress, Runner, StepError, checkpoint};
 
@@ -83,6 +89,12 @@ impl Runner {
             self.walk(job, pass, &goes)?;
         }
         self.forget(job, &goes, &kinds)?;
+        let told = match erased {
+            Erased::User(user) => notify::Erased::User(user.clone()),
+            Erased::Target(target) => notify::Erased::Target(target.clone()),
+        };
+        self.forget_notifications(job, &told)?;
+        while self.forget_deliveries(job, &told)? > 0 {}
         checkpoint(&self.shared, &self.lane)
     }
 
@@ -153,6 +165,73 @@ impl Runner {
             }
             Ok(())
         })
+    }
+
+    /// Removes notifications, and whose targets are. What is read of them is as it was before the
+    /// commit, so the last step is one that found nothing, after one that left the mark.
+    fn forget_notifications(
+        &self,
+        job: &JobRecord,
+        erased: &notify::Erased,
+    ) -> Result<(), StepError> {
+        // The edges are gone by now, so what is to be hidden stands at this place or before it.
+        let end = Place::unpartitioned(*self.shared.end.borrow());
+        let mut steps = 0;
+        loop {
+            let is_clean = Arc::new(AtomicBool::new(false));
+            let (found, erased) = (Arc::clone(&is_clean), erased.clone());
+            let (kinds, max) = (
+                self.shared.kinds.clone(),
+                self.shared.options.job_step_edges,
+            );
+            self.step(job, move |work| {
+                let look = WorkNotes(work);
+                let (changes, clean) = notify::step(&look, &kinds, &erased, end, max)?;
+                for (key, value) in changes {
+                    work.note(note_key(&key), value);
+                }
+                found.store(clean, Ordering::Relaxed);
+                Ok(())
+            })?;
+            steps += 1;
+            if steps > 1 && is_clean.load(Ordering::Relaxed) {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Walks over the deliveries to webhooks once and removes those that tell of it. Gives how many
+    /// those were.
+    fn forget_deliveries(
+        &self,
+        job: &JobRecord,
+        erased: &notify::Erased,
+    ) -> Result<usize, StepError> {
+        let max = self.shared.options.job_step_edges;
+        let mut removed = 0;
+        for tag in notify::DELIVERIES {
+            let mut after = Vec::new();
+            loop {
+                let view = self.shared.view.load_full();
+                let page = notes_of(&view, &[tag], &after, max)?;
+                let gone = notify::deliveries_of(erased, &page)?;
+                if !gone.is_empty() {
+                    removed += gone.len();
+                    self.step(job, move |work| {
+                        for key in gone {
+                            work.note(note_key(&key), None);
+                        }
+                        Ok(())
+                    })?;
+                    self.shared.wakes.send_modify(|wakes| *wakes += 1);
+                }
+                let Some((last, _)) = page.last().filter(|_| page.len() >= max) else {
+                    break;
+                };
+                after.clone_from(last);
+            }
+        }
+        Ok(removed)
     }
 
     /// Removes the records of what has no edges any more.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use acclaim_core::cursor::CursorKey;
 use acclaim_core::error::{JobError, JournalError, ReadError, WriteError};
+use acclaim_core::notify::Notes;
 use acclaim_core::port::{
     Admin, Applied, AuditEntry, CheckReport, Count, Daily, DeadLetter, DeadLetterId, Event,
     ExportedEdge, Health, ImportSpec, Job, JobId, JobSpec, Journal, Known, Listing, Place, Ranked,
@@ -354,5 +355,9 @@ impl Engine for FaultyEngine {
             ready,
             ..self.model.health()
         }
+    }
+
+    fn notes(&self) -> Option<&dyn Notes> {
+        self.model.notes()
     }
 }

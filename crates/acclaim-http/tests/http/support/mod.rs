@@ -61,7 +61,10 @@ impl Running {
         limits: Limits,
         clock: Arc<ManualClock>,
     ) -> (SocketAddr, Self) {
-        let app = App::new(engine, limits, clock, Registry::default()).unwrap();
+        Self::app(App::new(engine, limits, clock, Registry::default()).unwrap()).await
+    }
+
+    async fn app(app: App) -> (SocketAddr, Self) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
@@ -97,6 +100,19 @@ impl Server {
 
     pub async fn over(engine: Arc<dyn Engine>, limits: Limits, clock: Arc<ManualClock>) -> Self {
         Self::over_all(vec![engine], limits, clock).await
+    }
+
+    /// A server of nodes with these applications, over one store.
+    pub async fn of_apps(apps: Vec<App>, clock: Arc<ManualClock>, kept: nodes::Kept) -> Self {
+        let (mut addresses, mut running) = (Vec::new(), Vec::new());
+        for app in apps {
+            let (address, node) = Running::app(app).await;
+            addresses.push(address);
+            running.push(node);
+        }
+        let mut server = Self::at(addresses, running, clock);
+        server._kept = Some(kept);
+        server
     }
 
     async fn over_all(

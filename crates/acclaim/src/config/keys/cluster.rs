@@ -124,6 +124,11 @@ fn limits() -> Vec<Key> {
             "Edges that a job deals with in one step."
         ),
         integer!(
+            cluster.notifications_lease_millis at cluster.limits.notifications_lease_millis,
+            Integer(300..=MAX_MILLIS),
+            "How long the folding of notifications and the delivery of webhooks belong to a node that says nothing; then another node goes on."
+        ),
+        integer!(
             cluster.spool_max_bytes at cluster.limits.spool_max_bytes,
             Bytes(0..=1 << 50),
             "The texts of imports that wait as jobs, all of them in the ledger together, unpacked. 0 takes none; a streamed import needs none."
@@ -333,6 +338,11 @@ fn worker() -> Vec<Key> {
             worker.journal_max_events at cluster.worker_limits.journal_max_events,
             Integer(0..=1_000_000_000),
             "How many such events all journals together keep. An event takes about 60 bytes of Redis's memory."
+        ),
+        integer!(
+            worker.unread_max_events at cluster.worker_limits.unread_max_events,
+            Integer(0..=1_000_000_000),
+            "How many events the journals of all partitions keep together, each an equal part, that are not folded into notifications yet. What is beyond it is told to nobody: `acclaim_notifications_skips_total` counts that. A numeric event takes 46 bytes of Redis's memory."
         ),
         integer!(
             worker.poison_attempts at cluster.worker_limits.poison_attempts,

@@ -6,10 +6,15 @@ use super::value::{Allowed, Value};
 use super::{Config, EngineName, LogFormat};
 
 /// The sections of the table, in the order in which they are shown.
-pub(super) const SECTIONS: [(&str, &str); 7] = [
+pub(super) const SECTIONS: [(&str, &str); 10] = [
     ("server", "The process as a whole."),
     ("http", "Limits of the HTTP server."),
     ("engine", "Limits of the embedded engine."),
+    (
+        "notifications",
+        "What owners are told, on the embedded engine.",
+    ),
+    ("webhooks", "Where notifications are delivered, and how."),
     (
         "cluster",
         "The cluster engine: where its servers are, and its limits.",
@@ -25,6 +30,10 @@ pub(super) const SECTIONS: [(&str, &str); 7] = [
     (
         "worker",
         "Limits of the worker, which moves events from Redis into the ledger.",
+    ),
+    (
+        "bus",
+        "The message queue that carries events from the workers to the ledger and to others, of the cluster engine.",
     ),
 ];
 
@@ -57,7 +66,8 @@ impl Key {
 /// All keys.
 pub(super) fn keys() -> impl Iterator<Item = Key> {
     let embedded = server().into_iter().chain(http()).chain(engine());
-    embedded.chain(cluster::keys())
+    let cluster = cluster::keys().chain(bus::keys());
+    embedded.chain(notify::keys()).chain(cluster)
 }
 
 /// A key that is a whole number in its Rust type, whichever that is.
@@ -152,8 +162,10 @@ macro_rules! switch {
     };
 }
 
-// After the macros, which it uses.
+// After the macros, which they use.
+mod bus;
 mod cluster;
+mod notify;
 
 pub use cluster::without_password;
 

@@ -1,0 +1,9 @@
+//! The fold of the journal into notifications, on the reference model.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a panic is how a test fails"
+)]
+
+mod cases;
+mod engines;
