@@ -129,6 +129,7 @@ fn pairs(
             // Other edges in each turn: most writes are of new ones.
             seed: round + 1,
             rate: None,
+            ack: None,
         };
         let pair = Pair {
             null: measure(program, null, &load)?,

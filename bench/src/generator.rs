@@ -21,6 +21,8 @@ pub(crate) struct Load<'a> {
     pub seed: u64,
     /// Requests a second, or as many as are answered.
     pub rate: Option<u64>,
+    /// The acknowledgement that writes ask for, or the default.
+    pub ack: Option<&'static str>,
 }
 
 /// What came of it.
@@ -71,6 +73,9 @@ pub(crate) fn measure(
     }
     if let Some(rate) = load.rate {
         command.args(["--rate", &rate.to_string()]);
+    }
+    if let Some(ack) = load.ack {
+        command.args(["--ack", ack]);
     }
     let before = server.cpu()?;
     let output = command

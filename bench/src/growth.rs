@@ -129,6 +129,7 @@ fn grow(args: &Args, program: &Path, lines: u64) -> anyhow::Result<Grown> {
         target_type: TARGET_TYPE,
         seed: 1,
         rate: None,
+        ack: None,
     };
     // Fills the caches.
     measure(program, &server, &load("status"))?;

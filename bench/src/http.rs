@@ -7,11 +7,28 @@ use anyhow::{Context as _, bail};
 
 /// Asks for a path, and returns the body as JSON.
 pub(crate) fn get(url: &str, path: &str) -> anyhow::Result<serde_json::Value> {
+    send(url, |host| {
+        format!("GET {path} HTTP/1.1\r\nhost: {host}\r\n\r\n")
+    })
+}
+
+/// Sends JSON to a path, and returns the body as JSON.
+pub(crate) fn post(url: &str, path: &str, body: &str) -> anyhow::Result<serde_json::Value> {
+    let length = body.len();
+    send(url, |host| {
+        format!(
+            "POST {path} HTTP/1.1\r\nhost: {host}\r\ncontent-type: application/json\r\n\
+             content-length: {length}\r\n\r\n{body}"
+        )
+    })
+}
+
+/// Sends what is written for a host, and returns the body of the answer as JSON.
+fn send(url: &str, request: impl FnOnce(&str) -> String) -> anyhow::Result<serde_json::Value> {
     let address = url.trim_start_matches("http://");
     let mut stream =
         TcpStream::connect(address).with_context(|| format!("{url}: cannot connect"))?;
-    let request = format!("GET {path} HTTP/1.1\r\nhost: {address}\r\n\r\n");
-    stream.write_all(request.as_bytes())?;
+    stream.write_all(request(address).as_bytes())?;
     let mut answer = BufReader::new(stream);
     let mut body = vec![0; head(&mut answer)?];
     answer.read_exact(&mut body)?;

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "it is a program")]
 
+mod bus;
 mod cluster;
 mod compare;
 mod edges;
@@ -39,6 +40,8 @@ enum Command {
     Compare(compare::Args),
     /// The cluster engine on Redis and MariaDB of its own, against the null server
     Cluster(cluster::Args),
+    /// The cluster engine with a bus beside one without, and while the bus is full or away
+    Bus(bus::Args),
     /// Import, disk, memory and cost a request at rising numbers of edges
     Growth(growth::Args),
     /// The processor time of one status among many, inside this process
@@ -52,6 +55,7 @@ fn main() -> anyhow::Result<()> {
     match Cli::parse().command {
         Command::Compare(args) => compare::run(&args),
         Command::Cluster(args) => cluster::run(&args),
+        Command::Bus(args) => bus::run(&args),
         Command::Growth(args) => growth::run(&args),
         Command::Feed(args) => feed::run(&args),
         Command::Null => null::run(),

@@ -106,6 +106,10 @@ pub(crate) fn cpu(pid: u32) -> anyhow::Result<Duration> {
 
 impl Drop for Server {
     fn drop(&mut self) {
+        // Whatever failed before failed because of this.
+        if let Ok(Some(status)) = self.child.try_wait() {
+            eprintln!("the server at {} had ended by itself: {status}", self.url);
+        }
         // Nothing that it holds is wanted any more.
         let _ = self.child.kill();
         let _ = self.child.wait();

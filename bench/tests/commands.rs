@@ -81,6 +81,26 @@ fn cluster_measures_requests_and_what_is_stored() {
 }
 
 #[test]
+fn bus_measures_what_travels_over_it() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_acclaim-bench"));
+    let small = "bus --bus kafka --seconds 1 --rounds 1 --connections 4 --users 100 --targets 50 \
+                 --likes 3 --backlog 100";
+    command.args(small.split_whitespace());
+    command.arg("--binary").arg(acclaim());
+    let output = command.output().unwrap();
+    let err = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{err}");
+    let rows = rows_of(output.stdout);
+    assert_eq!(rows.len(), 2 + 13, "{rows:?}");
+    for row in &rows[2..] {
+        for figure in row[1].split('/') {
+            let figure = figure.replace([',', ' '], "").replace("MiB", "");
+            assert!(figure.parse::<f64>().unwrap() >= 0.0, "{row:?}");
+        }
+    }
+}
+
+#[test]
 fn growth_has_a_row_a_size() {
     let rows = table(&["growth", "--edges", "1000,2000", "--seconds", "1"]);
     assert_eq!(rows.len(), 4, "{rows:?}");

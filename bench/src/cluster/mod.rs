@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use tokio::runtime::Runtime;
 
-use self::store::Store;
+pub(crate) use self::store::Store;
 use crate::generator::{Load, Measured, measure};
 use crate::http;
 use crate::process::Server;
@@ -106,6 +106,7 @@ impl Bench<'_> {
             target_type: TARGET_TYPE,
             seed,
             rate: None,
+            ack: None,
         }
     }
 
@@ -256,7 +257,7 @@ impl Bench<'_> {
 }
 
 /// Events that the ledger lacks, and for how many seconds.
-fn backlog(server: &Server) -> anyhow::Result<(f64, f64)> {
+pub(crate) fn backlog(server: &Server) -> anyhow::Result<(f64, f64)> {
     let ready = http::get(&server.url, "/ready")?;
     let number = |name: &str| {
         let number = ready.get(name).and_then(serde_json::Value::as_f64);
@@ -266,7 +267,7 @@ fn backlog(server: &Server) -> anyhow::Result<(f64, f64)> {
 }
 
 /// Waits until the ledger has everything.
-fn wait_for_ledger(server: &Server) -> anyhow::Result<()> {
+pub(crate) fn wait_for_ledger(server: &Server) -> anyhow::Result<()> {
     while backlog(server)?.0 > 0.0 {
         thread::sleep(LOOK_PAUSE);
     }

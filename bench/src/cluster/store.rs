@@ -9,7 +9,7 @@ use sqlx::Connection as _;
 use crate::process;
 
 /// A Redis and a MariaDB of our own. They end when dropped.
-pub(super) struct Store {
+pub(crate) struct Store {
     pub redis: Redis,
     mariadb: MariaDb,
     database: Database,
@@ -17,14 +17,14 @@ pub(super) struct Store {
 
 /// Processor time of the servers.
 #[derive(Clone, Copy)]
-pub(super) struct Cpu {
+pub(crate) struct Cpu {
     pub redis: Duration,
     pub mariadb: Duration,
 }
 
 impl Store {
     /// Redis with an append-only file written each second, MariaDB flushing each commit.
-    pub(super) async fn start() -> anyhow::Result<Self> {
+    pub(crate) async fn start() -> anyhow::Result<Self> {
         let redis = RedisOptions::default().append_only(AppendFsync::EverySec);
         let redis = Redis::try_start(redis).await?;
         let mariadb = MariaDbOptions::default().set("innodb-buffer-pool-size", "512M");
@@ -39,7 +39,7 @@ impl Store {
     }
 
     /// The flags that name them.
-    pub(super) fn flags(&self) -> Vec<String> {
+    pub(crate) fn flags(&self) -> Vec<String> {
         let flags = [
             "--redis",
             &self.redis.url(),
@@ -49,8 +49,13 @@ impl Store {
         flags.map(str::to_owned).to_vec()
     }
 
+    /// The URL of the ledger.
+    pub(crate) fn ledger_url(&self) -> &str {
+        self.database.url()
+    }
+
     /// What they have used so far.
-    pub(super) fn cpu(&self) -> anyhow::Result<Cpu> {
+    pub(crate) fn cpu(&self) -> anyhow::Result<Cpu> {
         let of = |pid: Option<u32>| process::cpu(pid.context("a server has ended")?);
         Ok(Cpu {
             redis: of(self.redis.pid())?,
@@ -59,7 +64,7 @@ impl Store {
     }
 
     /// Bytes of memory that Redis has given out.
-    pub(super) async fn redis_bytes(&self) -> anyhow::Result<u64> {
+    pub(crate) async fn redis_bytes(&self) -> anyhow::Result<u64> {
         let mut info = redis::cmd("INFO");
         info.arg("memory");
         let text: String = self.redis.try_query(&info).await?;
@@ -70,7 +75,7 @@ impl Store {
     }
 
     /// Bytes of the ledger's tables and indexes.
-    pub(super) async fn ledger_bytes(&self) -> anyhow::Result<u64> {
+    pub(crate) async fn ledger_bytes(&self) -> anyhow::Result<u64> {
         let mut connection = sqlx::MySqlConnection::connect(self.database.url()).await?;
         let tables: Vec<String> = sqlx::query_scalar(
             "SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE()",
@@ -88,7 +93,7 @@ impl Store {
     }
 
     /// Edges in the ledger, those that were unset too.
-    pub(super) async fn edges(&self) -> anyhow::Result<u64> {
+    pub(crate) async fn edges(&self) -> anyhow::Result<u64> {
         let mut connection = sqlx::MySqlConnection::connect(self.database.url()).await?;
         let count = "SELECT CAST(COUNT(*) AS UNSIGNED) FROM edges";
         Ok(sqlx::query_scalar(count).fetch_one(&mut connection).await?)
