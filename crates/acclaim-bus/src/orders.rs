@@ -253,3 +253,39 @@ impl<O: Orders, D: DeadLetters> Consumer for GroupConsumer<O, D> {
         self.call("lag", Duration::ZERO, order).await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::url::BusUrl;
+
+    struct Nowhere;
+
+    #[async_trait]
+    impl DeadLetters for Nowhere {
+        async fn write(&self, _: &[Received], _: &str, _: &TopicAt) -> Result<(), PublishError> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn sixteen_calls_that_were_given_up_may_wait_for_the_member() {
+        let (orders, mut queue) = mpsc::channel(MAX_WAITING_CALLS);
+        let at = TopicAt::events(&BusUrl::parse("kafka://a").unwrap());
+        let mut consumer = GroupConsumer::new(orders, Nowhere, Limits::default(), at);
+        for _ in 0..MAX_WAITING_CALLS {
+            let given_up = timeout(Duration::from_millis(1), consumer.lag()).await;
+            assert!(given_up.is_err(), "nobody answers");
+        }
+        let told = consumer.lag().await.unwrap_err().to_string();
+        assert!(told.contains("calls that were given up"), "{told}");
+
+        // The member took one: there is room for one.
+        queue.recv().await.unwrap();
+        let given_up = timeout(Duration::from_millis(1), consumer.lag()).await;
+        assert!(given_up.is_err(), "it waits");
+        drop(queue);
+        let told = consumer.lag().await.unwrap_err().to_string();
+        assert!(told.contains("the consumer has ended"), "{told}");
+    }
+}

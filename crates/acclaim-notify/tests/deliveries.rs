@@ -142,11 +142,15 @@ impl World {
     }
 
     async fn like(&self, user: u64, id: u64) {
+        self.like_owned_by(1, user, id).await;
+    }
+
+    async fn like_owned_by(&self, owner: u64, user: u64, id: u64) {
         let target = Target {
             target_type: TargetType::parse("POST").unwrap(),
             id: Id::Number(id),
         };
-        let ownership = Ownership::of(Id::Number(1));
+        let ownership = Ownership::of(Id::Number(owner));
         self.desk().own(&target, &ownership).await.unwrap();
         let edge = EdgeKey {
             kind: self.engine.kinds().find("likes").unwrap(),
@@ -400,6 +404,29 @@ async fn what_waits_survives_a_restart() {
     targets.dedup();
     assert_eq!(targets, ["1", "2"]);
     world.webhook_when(|view| view.waiting == 0).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn more_may_wait_than_is_held_in_memory() {
+    // One more than is held; and as many again and one, so that more is read twice.
+    for waiting in [1_001, 2_001] {
+        let mut world = World::new(WebhookLimits::default(), Vec::new()).await;
+        world.stop().await;
+        for id in 0..waiting {
+            world.like_owned_by(10_000 + id, 9, id).await;
+        }
+        world.start();
+        world.sent(waiting as usize).await;
+        world.webhook_when(|view| view.waiting == 0).await;
+        let mut targets: Vec<u64> = world
+            .sent(waiting as usize)
+            .await
+            .iter()
+            .map(|sent| sent.target().parse().unwrap())
+            .collect();
+        targets.sort_unstable();
+        assert_eq!(targets, (0..waiting).collect::<Vec<_>>(), "each once");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -36,7 +36,7 @@ fn target(id: u64) -> Target {
 }
 
 impl World {
-    async fn new(limits: NotificationLimits) -> Self {
+    pub async fn new(limits: NotificationLimits) -> Self {
         let clock = ManualClock::at(NOW);
         let opened = engines::open(Kinds::new([]).unwrap(), clock.clone()).await;
         Self::over(opened, clock, limits).await
@@ -63,7 +63,7 @@ impl World {
         }
     }
 
-    fn desk(&self) -> Desk<'_> {
+    pub fn desk(&self) -> Desk<'_> {
         Desk::of(self.engine.as_ref(), &self.settings, self.clock.now()).unwrap()
     }
 

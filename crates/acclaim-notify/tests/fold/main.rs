@@ -5,5 +5,6 @@
     reason = "a panic is how a test fails"
 )]
 
+mod batches;
 mod cases;
 mod engines;
