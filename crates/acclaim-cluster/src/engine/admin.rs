@@ -44,8 +44,7 @@ impl Shared {
                 ))
             })?),
             None => {
-                let all = self.all_partitions();
-                self.ledger_has(all).await.map_err(read_error)?;
+                self.ledger_has_everything().await?;
                 None
             }
         };

@@ -11,10 +11,11 @@
 
 use std::time::Duration;
 
-use acclaim_core::Rev;
+use acclaim_core::{ReadError, Rev};
 use futures::future::join_all;
 use tokio::time::Instant;
 
+use super::errors::read_error;
 use super::shared::Shared;
 use crate::redis::error::RedisError;
 use crate::redis::journal::Marks;
@@ -50,6 +51,15 @@ impl Shared {
         let owed = self.owed(&numbers).await?;
         self.ledger_has_places(owed, self.limits.read_wait_max())
             .await
+    }
+
+    /// Waits until the ledger has what all partitions have now, or the time is over.
+    pub async fn ledger_has_everything(&self) -> Result<(), ReadError> {
+        let has = || async {
+            let has = self.ledger_has(self.all_partitions()).await;
+            has.map_err(read_error)
+        };
+        self.in_lives_of_now(has).await.map(|_| ())
     }
 
     /// What these partitions owe the ledger, up to which place.

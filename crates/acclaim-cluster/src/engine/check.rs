@@ -28,8 +28,7 @@ const STEP_EDGES: usize = 500;
 impl Shared {
     /// See [`acclaim_core::port::Admin::check`].
     pub async fn check(self: &Arc<Self>, repair: bool) -> Result<CheckReport, JobError> {
-        let all = self.all_partitions();
-        self.ledger_has(all).await.map_err(read_error)?;
+        self.ledger_has_everything().await?;
         let mut report = CheckReport::default();
         self.check_ledger(&mut report, repair).await?;
         for (kind, _) in self.names.kinds() {
@@ -131,7 +130,7 @@ impl Shared {
                 })
                 .collect();
             let recorded = self.ledger.target_counts(&page).await.map_err(read_error)?;
-            let held = self.held(&names).await?;
+            let held = self.in_lives_of_now(|| self.held(&names)).await?;
             for ((name, recorded), held) in names.iter().zip(recorded).zip(held) {
                 // Another last transition: one of both is newer than the other was asked.
                 let Some(held) = held.filter(|held| held.rev == recorded.rev) else {
@@ -182,7 +181,6 @@ impl Shared {
             let invariant = Invariant::TargetCount;
             return Ok(Some(self.finding(invariant, name, expected, found).await?));
         }
-        let partition = self.partition(name.partition(self.store.partitions));
         let mut start = Start::top();
         loop {
             let page = self
@@ -194,11 +192,12 @@ impl Shared {
             let edges: Vec<_> = users
                 .map(|entry| (name.clone(), Some(entry.key.clone())))
                 .collect();
-            let found = self
-                .redis
-                .read(partition, &edges)
-                .await
-                .map_err(read_error)?;
+            let read = || async {
+                let partition = self.partition(name.partition(self.store.partitions));
+                let found = self.redis.read(partition, &edges).await;
+                found.map_err(read_error)
+            };
+            let found = self.in_lives_of_now(read).await?;
             for (entry, found) in page.entries.iter().zip(found) {
                 let Found::Here { status, count } = found else {
                     continue;

@@ -151,8 +151,7 @@ impl Shared {
             self.erase_made(job, kind, user).await?;
         }
         self.erase_received(job, &me).await?;
-        let all = self.all_partitions();
-        self.ledger_has(all).await.map_err(read_error)?;
+        self.ledger_has_everything().await?;
         self.note(job).await?;
         let forgotten = self.ledger.forget_user(user).await;
         forgotten.map_err(read_error)?;
@@ -286,8 +285,7 @@ impl Shared {
 
     async fn recover_kind(self: &Arc<Self>, job: &mut TakenJob, kind: KindId) -> Result<(), Halt> {
         let kind_no = self.names.kind_no(kind);
-        let all = self.all_partitions();
-        self.ledger_has(all).await.map_err(read_error)?;
+        self.ledger_has_everything().await?;
         let mut after = job_place(job, kind_no);
         loop {
             let page = self

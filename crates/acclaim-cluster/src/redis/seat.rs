@@ -104,7 +104,8 @@ pub trait SeatBook: Send + Sync {
 /// A seat that this client knows to be a server's.
 #[derive(Clone, Debug)]
 struct Held {
-    server: Arc<str>,
+    /// `None` where it may have changed: it is asked for again.
+    server: Option<Arc<str>>,
     life: u32,
     turn: u64,
 }
@@ -171,7 +172,9 @@ impl Seats {
 
     /// The turn in which a partition is decided, where it is known.
     pub fn turn(&self, number: u16) -> Option<u64> {
-        self.held.read().get(&number).map(|held| held.turn)
+        let held = self.held.read();
+        let held = held.get(&number).filter(|held| held.server.is_some());
+        held.map(|held| held.turn)
     }
 
     /// How often a seat, and with it the life of a partition, came to be known. Who was refused
@@ -186,7 +189,8 @@ impl Seats {
         self.newest.fetch_max(place.0, Ordering::Relaxed);
     }
 
-    /// Forgets seats whose turn is another one in the ledger: they are asked for again.
+    /// Seats whose turn is another one in the ledger are asked for again. Their life stays known:
+    /// most often it is still the same, and who names it is not refused.
     pub fn compare(&self, turns: &[(u16, u64)]) {
         let is_other = |held: &HashMap<u16, Held>, number: &u16, turn: u64| {
             held.get(number).is_some_and(|held| held.turn != turn)
@@ -202,8 +206,8 @@ impl Seats {
         let mut held = self.held.write();
         for (number, turn) in turns {
             // One that was taken meanwhile has a later turn.
-            if held.get(number).is_some_and(|held| held.turn < *turn) {
-                held.remove(number);
+            if let Some(held) = held.get_mut(number).filter(|held| held.turn < *turn) {
+                held.server = None;
             }
         }
     }
@@ -290,7 +294,7 @@ impl Seats {
             let found = found.map_err(|error| unknown_seat(door, number, &error))?;
             let before = ServerName::parse(&found.server);
             let mut seat = Held {
-                server: Arc::clone(&name),
+                server: Some(Arc::clone(&name)),
                 life: found.life,
                 turn: found.turn,
             };
@@ -370,7 +374,7 @@ impl Seats {
 
 fn judge(held: &HashMap<u16, Held>, known: Option<&Arc<str>>, partition: Partition) -> Known {
     match (held.get(&partition.number), known) {
-        (Some(held), Some(known)) if held.server == *known => {
+        (Some(held), Some(known)) if held.server.as_ref() == Some(known) => {
             if held.life == partition.life {
                 Known::Here
             } else {
@@ -432,11 +436,15 @@ async fn may_follow(
 
 fn tell(number: u16, found: &SeatRow, seat: &Held) {
     if seat.life == found.life {
-        tracing::debug!(partition = number, server = %seat.server, "a seat was taken");
+        tracing::debug!(
+            partition = number,
+            server = seat.server.as_deref(),
+            "a seat was taken"
+        );
     } else {
         tracing::error!(
             partition = number,
-            server = %seat.server,
+            server = seat.server.as_deref(),
             applied = found.applied.0,
             life = seat.life,
             "Redis came back with less of a partition than the ledger has; it begins anew"
