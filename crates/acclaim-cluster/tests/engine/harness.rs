@@ -12,10 +12,12 @@ use acclaim_cluster::worker::WorkerLimits;
 use acclaim_core::model::Partitions;
 use acclaim_core::port::Clock;
 use acclaim_core::{Engine, Kinds, Target};
+use acclaim_servers::until;
 use acclaim_testkit::ManualClock;
 use acclaim_testkit::conformance::{Ending, Harness};
 use async_trait::async_trait;
 
+use crate::faults::load::LIMIT;
 use crate::servers::{Pair, RedisSide, Servers, SingleAndMariaDb};
 
 /// Of a store in the suites: few, so that the targets of a case meet in each.
@@ -176,8 +178,20 @@ impl<P: Pair> Harness for Clustered<P> {
     }
 
     async fn reopen(&mut self, ending: Ending) -> bool {
-        if ending == Ending::Crash && P::crash(&self.servers.redis).await {
-            return true;
+        if ending == Ending::Crash {
+            let engine = self.engine.clone().unwrap();
+            let server = || engine.redis().server_of(engine.partitions()[0]);
+            let before = server();
+            if P::crash(&self.servers.redis).await {
+                // Until it hears of another master a node goes on with the one that was replaced,
+                // and what is decided there is lost. A history is about what is kept.
+                until(LIMIT, "the node to hear of the other master", || async {
+                    let is_known = server() != before;
+                    is_known.then_some(()).ok_or_else(|| format!("{before:?}"))
+                })
+                .await;
+                return true;
+            }
         }
         let engine = self.engine.take().unwrap();
         let epoch = engine.store().epoch;
