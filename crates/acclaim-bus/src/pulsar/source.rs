@@ -84,8 +84,9 @@ struct Seat {
     queue: VecDeque<Received>,
     /// The last that is held, also where it was acknowledged since.
     last_held: Option<u64>,
-    /// Messages that were asked for and did not come.
-    expected: usize,
+    /// Messages that were asked for and did not come. Below nothing where a batch had more than were
+    /// left: the broker sends it whole, and owes so many fewer of those asked for next.
+    expected: i64,
     /// The sizes of the batches that came and are not acknowledged.
     sizes: BTreeMap<Entry, u32>,
     /// What came in all, to know how many messages an entry has.
@@ -268,7 +269,7 @@ impl PulsarSource {
             return;
         };
         let seat = self.seat(line);
-        seat.expected = seat.expected.saturating_sub(size as usize);
+        seat.expected -= i64::from(size);
         seat.messages_seen += u64::from(size);
         seat.entries_seen += 1;
         let newest = seat.newest();
@@ -283,17 +284,20 @@ impl PulsarSource {
     /// Lets the brokers send so many messages that the windows are full, while there is room.
     fn ask_for_more(&mut self) {
         let window = self.limits.max_held_events.clamp(1, MAX_WINDOW);
+        let window = i64::try_from(window).unwrap_or(i64::MAX);
         let queues = self.seats.iter().flat_map(|seat| &seat.queue);
         let bytes: usize = queues.map(|event| event.payload.len()).sum();
         if bytes >= self.limits.max_prefetch_bytes {
             return;
         }
         for seat in &mut self.seats {
-            let ahead = seat.expected + seat.queue.len();
+            // No queue is as long.
+            let queued = i64::try_from(seat.queue.len()).unwrap_or(i64::MAX);
+            let ahead = seat.expected.saturating_add(queued);
             if let Some(link) = seat.link.as_ref().filter(|_| ahead <= window / 2) {
                 let more = window - ahead;
                 seat.expected += more;
-                // A window is far below.
+                // A window and a batch are far below.
                 let permits = u32::try_from(more).unwrap_or(u32::MAX);
                 link.connection.say(command::flow(link.consumer, permits));
             }

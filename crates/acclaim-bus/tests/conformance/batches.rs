@@ -50,6 +50,33 @@ pub async fn batches_have_a_size_and_a_wait<H: Harness>() {
     );
 }
 
+/// What was published together may be more than a consumer asks for at once, and a bus may send it
+/// whole all the same. What comes later must come too.
+pub async fn more_may_come_at_once_than_is_held<H: Harness>() {
+    let held = 10;
+    let limits = Limits {
+        max_held_events: held,
+        ..limits()
+    };
+    let rig = Rig::new(H::shared().await, limits);
+    let publisher = rig.publisher().await;
+    let mut consumer = rig.consumer().await;
+    let mut all = Vec::new();
+    for round in 0..3 {
+        for batch in round * 6..(round + 1) * 6 {
+            let numbers = batch * 50..(batch + 1) * 50;
+            publisher.publish(&events(0, numbers)).await.unwrap();
+        }
+        while all.len() < (round + 1) * 300 {
+            let some = gather(&mut consumer, held).await;
+            consumer.acknowledge(&some).await.unwrap();
+            all.extend(read_all(&some));
+        }
+    }
+    let wanted: Vec<_> = (0..900).map(|number| (0, number)).collect();
+    assert_eq!(all, wanted);
+}
+
 pub async fn what_is_published_has_limits<H: Harness>() {
     let limits = Limits {
         max_publish_events: 3,

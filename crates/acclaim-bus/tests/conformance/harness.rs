@@ -212,6 +212,7 @@ macro_rules! every_case {
             order::events_of_a_partition_come_in_order,
             order::one_call_may_carry_many_partitions,
             batches::batches_have_a_size_and_a_wait,
+            batches::more_may_come_at_once_than_is_held,
             batches::what_is_published_has_limits,
             batches::only_so_many_events_are_held,
             batches::a_dropped_call_loses_nothing,
