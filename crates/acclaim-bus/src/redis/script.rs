@@ -8,7 +8,7 @@ macro_rules! script {
     ($name:literal) => {
         LazyLock::new(|| {
             Script::new(concat!(
-                include_str!("scripts/common.lua"),
+                include_str!("scripts/streams.lua"),
                 include_str!(concat!("scripts/", $name))
             ))
         })
