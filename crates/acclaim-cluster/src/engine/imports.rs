@@ -21,13 +21,12 @@ use acclaim_core::{Op, Rev, TargetType, Transition, WriteError};
 use futures::future::join_all;
 use tokio::time::Instant;
 
-use super::errors::Trouble as _;
-use super::jobs::{Halt, is_ours};
+use super::jobs::{Halt, is_ours, passes};
 use super::shared::Shared;
+use crate::ledger::Ledger;
 use crate::ledger::journals::imports::{ImportProgress, ImportWork};
 use crate::ledger::journals::jobs::TakenJob;
 use crate::ledger::journals::texts::{PIECE_BYTES, TextId};
-use crate::ledger::{Ledger, LedgerError};
 use crate::redis::idempotency::home;
 
 /// How long one step is tried, before the job fails.
@@ -43,7 +42,7 @@ impl Shared {
         work: &ImportWork,
     ) -> Result<(), Halt> {
         let progress = ImportProgress::unpack(&job.progress, &job.rejections);
-        let mut progress = progress.map_err(unless_away)?;
+        let mut progress = progress?;
         let decoder = self.decoder(work)?;
         let mut reading =
             Reading::begin(&self.ledger, work, job.total, decoder, progress.place).await?;
@@ -107,7 +106,7 @@ impl Shared {
                     // Only while it is ours: another node may have gone past this step.
                     self.note(job).await?;
                 }
-                Err(error) => return Err(Halt::Failed(error.to_string())),
+                Err(error) => return Err(error.into()),
             }
         }
     }
@@ -141,26 +140,6 @@ impl Shared {
 /// The key of the step that begins at a place of a text.
 fn key_of(text: TextId, place: Place) -> Idempotency {
     Idempotency::new("import job", &format!("{text} {}", place.bytes), &[])
-}
-
-/// Whether an error may be gone the next time, and trying again does no harm.
-fn passes(error: &WriteError) -> bool {
-    matches!(
-        error,
-        WriteError::Overloaded { .. }
-            | WriteError::Unavailable { .. }
-            | WriteError::Unknown { .. }
-            | WriteError::IdempotencyInFlight
-    )
-}
-
-/// While the ledger does not answer the job waits; anything else ends it.
-fn unless_away(error: LedgerError) -> Halt {
-    if error.is_away() {
-        tracing::warn!(%error, "an import waits for the ledger");
-        return Halt::Left;
-    }
-    Halt::Failed(error.to_string())
 }
 
 /// What one step reads.
@@ -265,7 +244,7 @@ impl<'a> Reading<'a> {
         let number = u32::try_from(self.at / size).map_err(|_| gone())?;
         if self.piece.as_ref().is_none_or(|(read, _)| *read != number) {
             let piece = self.ledger.piece(self.text, number).await;
-            self.piece = Some((number, piece.map_err(unless_away)?.ok_or_else(gone)?));
+            self.piece = Some((number, piece?.ok_or_else(gone)?));
         }
         let from = usize::try_from(self.at % size).map_err(|_| gone())?;
         let piece = self.piece.as_ref().and_then(|(_, piece)| piece.get(from..));

@@ -3,6 +3,7 @@
 //!
 //! A job may run twice, in whole or in parts: what it does a second time changes nothing.
 
+use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,7 +27,7 @@ use crate::redis::keys::TargetName;
 
 /// The pause before a step that was refused for now is tried again.
 const RETRY_PAUSE: Duration = Duration::from_millis(50);
-/// How long one step is tried before the job fails.
+/// How long one step is tried before the job is left.
 const STEP_MAX: Duration = Duration::from_secs(60);
 /// Targets of one page of a recovery.
 const RECOVERY_PAGE_TARGETS: usize = 500;
@@ -35,20 +36,64 @@ const RECOVERY_PAGE_TARGETS: usize = 500;
 pub enum Halt {
     /// It failed.
     Failed(String),
-    /// The node stops, or another one has it.
+    /// The node stops, or another one has it, or a server is away for longer than is waited here.
+    /// Whoever takes it when its lease ends goes on.
     Left,
+}
+
+impl Halt {
+    /// What ended it, and whether only because a server is away.
+    fn of(error: impl Display, is_away: bool) -> Self {
+        if is_away {
+            tracing::warn!(%error, "a job waits until its servers are back");
+            return Self::Left;
+        }
+        Self::Failed(error.to_string())
+    }
 }
 
 impl From<ReadError> for Halt {
     fn from(error: ReadError) -> Self {
-        Self::Failed(error.to_string())
+        let is_away = matches!(error, ReadError::Unavailable { .. });
+        Self::of(error, is_away)
+    }
+}
+
+impl From<WriteError> for Halt {
+    fn from(error: WriteError) -> Self {
+        if error == WriteError::Stopping {
+            return Self::Left;
+        }
+        let is_away = passes(&error);
+        Self::of(error, is_away)
+    }
+}
+
+impl From<LedgerError> for Halt {
+    fn from(error: LedgerError) -> Self {
+        let is_away = error.is_away();
+        Self::of(error, is_away)
     }
 }
 
 impl From<JobError> for Halt {
     fn from(error: JobError) -> Self {
-        Self::Failed(error.to_string())
+        match error {
+            JobError::Write(error) => error.into(),
+            refused => Self::Failed(refused.to_string()),
+        }
     }
+}
+
+/// Whether an error may be gone the next time, and trying again does no harm.
+pub fn passes(error: &WriteError) -> bool {
+    matches!(
+        error,
+        WriteError::Overloaded { .. }
+            | WriteError::Unavailable { .. }
+            | WriteError::Unknown { .. }
+            | WriteError::IdempotencyInFlight
+    )
 }
 
 impl Shared {
@@ -274,7 +319,7 @@ impl Shared {
                     tracing::warn!(%error, job = job.id, "a step of a job is tried again");
                     tokio::time::sleep(RETRY_PAUSE).await;
                 }
-                Err(error) => return Err(Halt::Failed(error.to_string())),
+                Err(error) => return Err(error.into()),
             }
         };
         let changed = applied.transitions.iter().filter(|answer| answer.changed);
@@ -311,17 +356,12 @@ impl Shared {
     }
 }
 
-/// What it means for a job how writing it down came out. While the ledger does not answer nobody
-/// has the job: its lease ends, and then it goes on.
+/// What it means for a job how writing it down came out.
 pub fn is_ours(noted: Result<bool, LedgerError>) -> Result<(), Halt> {
     match noted {
         Ok(true) => Ok(()),
         Ok(false) => Err(Halt::Left),
-        Err(error) if error.is_away() => {
-            tracing::warn!(%error, "how far a job is could not be written down");
-            Err(Halt::Left)
-        }
-        Err(error) => Err(Halt::Failed(error.to_string())),
+        Err(error) => Err(error.into()),
     }
 }
 

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use acclaim_core::Engine;
-use acclaim_core::port::Ack;
+use acclaim_core::port::{Ack, Admin, JobSpec, JobState};
+use acclaim_core::{Engine, Id};
 use acclaim_servers::{MariaDb, Proxy, until};
 
 use super::load::{Habits, LIMIT};
@@ -88,5 +88,38 @@ async fn answers_to_commits_are_lost() {
         .await;
         stage.progress(20).await;
     }
+    stage.finish(&side).await;
+}
+
+/// A job that meets a ledger that is away goes on when it is back, and is not failed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_waits_for_the_ledger() {
+    let (side, database) = tokio::join!(RedisSide::single(), crate::servers::database());
+    let port = database.url().split(':').next_back().unwrap();
+    let port: u16 = port.split('/').next().unwrap().parse().unwrap();
+    let proxy = Proxy::start(([127, 0, 0, 1], port).into()).await;
+    let mut config = config(&side, &database.url_by(proxy.address().port()), "one");
+    // An answer that is lost is a ledger that is away.
+    config.ledger.attempts = 1;
+    config.limits.job_lease_millis = 200;
+    let mut stage = Stage::begin(config, None).await;
+    stage.rest().await;
+
+    proxy.lose_reply_to(b"FROM users WHERE kind");
+    let engine = stage.engine();
+    let nobody = Id::Number(u64::MAX);
+    let job = engine.start_job(JobSpec::EraseUser(nobody)).await.unwrap();
+    until(LIMIT, "the job to be done", || async {
+        let found = engine.job(job).await.map_err(|error| error.to_string())?;
+        let found = found.unwrap();
+        assert_ne!(found.state, JobState::Failed, "{found:?}");
+        match found.state {
+            JobState::Done => Ok(()),
+            _ => Err(format!("{found:?}")),
+        }
+    })
+    .await;
+    assert_eq!(proxy.sprung(), 1);
+    stage.go_on();
     stage.finish(&side).await;
 }
