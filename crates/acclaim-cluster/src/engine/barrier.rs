@@ -27,15 +27,96 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(20);
 /// than those who wait.
 const OWN_PAUSE: Duration = Duration::from_millis(250);
 
-/// How it is known that the ledger has some places.
+/// How it is known that the ledger, or the bus, has some places.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reached {
-    /// Our own worker applied the events at these very places, all of them.
+    /// Our own worker brought the events of these very places there, all of them.
     Told,
     /// Of some, Redis says that nothing is owed up to there, or lacks the partition.
     Durable,
     /// It does not have them yet, as far as is known, and the time is over.
     TooLate,
+}
+
+/// A place of a partition's journal that is waited for somewhere.
+trait Awaited: Sized {
+    /// Which.
+    fn place(&self) -> (u16, Rev);
+    /// Waits until our own worker tells that it is there. `false` where it has not to tell.
+    fn told(&self, shared: &Shared) -> impl Future<Output = bool>;
+    /// Those of which Redis does not say that they are there.
+    async fn still_owed(shared: &Shared, owed: Vec<Self>) -> Result<Vec<Self>, RedisError>;
+}
+
+/// A place that the ledger is to have.
+struct InLedger {
+    partition: u16,
+    place: Rev,
+}
+
+impl Awaited for InLedger {
+    fn place(&self) -> (u16, Rev) {
+        (self.partition, self.place)
+    }
+
+    fn told(&self, shared: &Shared) -> impl Future<Output = bool> {
+        let journal = shared.partition(self.partition);
+        shared.worker.applied(journal, self.place)
+    }
+
+    async fn still_owed(shared: &Shared, mut owed: Vec<Self>) -> Result<Vec<Self>, RedisError> {
+        let numbers: Vec<u16> = owed.iter().map(|one| one.partition).collect();
+        let found = shared.progress_of(&numbers).await?;
+        let mut found = found.into_iter();
+        owed.retain(|one| {
+            let progress = found.next().and_then(|(_, progress)| progress);
+            progress.is_some_and(|progress| progress.durable < one.place)
+        });
+        Ok(owed)
+    }
+}
+
+/// A place that the bus is to acknowledge, published in this turn.
+struct OnBus {
+    partition: u16,
+    turn: u64,
+    place: Rev,
+}
+
+impl Awaited for OnBus {
+    fn place(&self) -> (u16, Rev) {
+        (self.partition, self.place)
+    }
+
+    fn told(&self, shared: &Shared) -> impl Future<Output = bool> {
+        let journal = shared.partition(self.partition);
+        shared.worker.published(journal, self.turn, self.place)
+    }
+
+    /// What the ledger has was on the bus too.
+    async fn still_owed(shared: &Shared, owed: Vec<Self>) -> Result<Vec<Self>, RedisError> {
+        let marks = owed
+            .iter()
+            .map(|one| shared.redis.marks(shared.partition(one.partition)));
+        let marks = join_all(marks).await;
+        let mut still = Vec::new();
+        for (one, marks) in owed.into_iter().zip(marks) {
+            let is_there = match marks? {
+                Marks::Known {
+                    durable, published, ..
+                } => {
+                    let published = published.filter(|published| published.turn == one.turn);
+                    durable >= one.place
+                        || published.is_some_and(|published| published.upto >= one.place)
+                }
+                Marks::Cold | Marks::Unmarked { .. } => false,
+            };
+            if !is_there {
+                still.push(one);
+            }
+        }
+        Ok(still)
+    }
 }
 
 impl Shared {
@@ -85,15 +166,43 @@ impl Shared {
         longest: Duration,
     ) -> Result<bool, RedisError> {
         let end = Instant::now() + longest;
-        let owed = self.still_owed(owed).await?;
-        Ok(self.ledger_gets(owed, end).await? != Reached::TooLate)
+        let owed = owed.into_iter();
+        let owed = owed.map(|(partition, place)| InLedger { partition, place });
+        let owed = InLedger::still_owed(self, owed.collect()).await?;
+        Ok(self.all_get(owed, end).await? != Reached::TooLate)
     }
 
     /// The same, for places that were given only now: it is not asked first whether the ledger has
     /// them already.
     pub async fn ledger_gets(
         &self,
-        mut owed: Vec<(u16, Rev)>,
+        owed: Vec<(u16, Rev)>,
+        end: Instant,
+    ) -> Result<Reached, RedisError> {
+        let owed = owed.into_iter();
+        let owed = owed.map(|(partition, place)| InLedger { partition, place });
+        self.all_get(owed.collect(), end).await
+    }
+
+    /// The same for the bus: it acknowledges these places of partitions, each published in the turn
+    /// that stands with it.
+    pub async fn bus_gets(
+        &self,
+        owed: Vec<(u16, u64, Rev)>,
+        end: Instant,
+    ) -> Result<Reached, RedisError> {
+        let owed = owed.into_iter().map(|(partition, turn, place)| OnBus {
+            partition,
+            turn,
+            place,
+        });
+        self.all_get(owed.collect(), end).await
+    }
+
+    /// Waits until all is where it is waited for.
+    async fn all_get<T: Awaited>(
+        &self,
+        mut owed: Vec<T>,
         end: Instant,
     ) -> Result<Reached, RedisError> {
         let given = owed.len();
@@ -121,27 +230,13 @@ impl Shared {
                 });
             }
             pause = (pause * 2).min(LONGEST_PAUSE);
-            owed = self.still_owed(owed).await?;
+            owed = T::still_owed(self, owed).await?;
         }
     }
 
-    /// Those of which Redis does not say that the ledger has them.
-    async fn still_owed(&self, mut owed: Vec<(u16, Rev)>) -> Result<Vec<(u16, Rev)>, RedisError> {
-        let numbers: Vec<u16> = owed.iter().map(|(number, _)| *number).collect();
-        let found = self.progress_of(&numbers).await?;
-        let mut found = found.into_iter();
-        owed.retain(|(_, place)| {
-            let progress = found.next().and_then(|(_, progress)| progress);
-            progress.is_some_and(|progress| progress.durable < *place)
-        });
-        Ok(owed)
-    }
-
     /// Waits until the worker of this process told of all of these, or for a while.
-    async fn own_worker_told(&self, owed: &[(u16, Rev)], until: Instant) -> bool {
-        let told = owed
-            .iter()
-            .map(|(number, place)| self.worker.applied(self.partition(*number), *place));
+    async fn own_worker_told(&self, owed: &[impl Awaited], until: Instant) -> bool {
+        let told = owed.iter().map(|one| one.told(self));
         let all = async { join_all(told).await.into_iter().all(|told| told) };
         match tokio::time::timeout_at(until, all).await {
             Ok(true) => true,
@@ -152,70 +247,6 @@ impl Shared {
             }
             Err(_) => false,
         }
-    }
-
-    /// Waits until the bus has acknowledged these places of partitions, each published in the turn
-    /// that stands with it. Answers whether it has.
-    pub async fn bus_gets(
-        &self,
-        mut owed: Vec<(u16, u64, Rev)>,
-        end: Instant,
-    ) -> Result<bool, RedisError> {
-        let mut pause = FIRST_PAUSE;
-        let mut asked = false;
-        loop {
-            if owed.is_empty() {
-                return Ok(true);
-            }
-            if Instant::now() >= end {
-                return Ok(false);
-            }
-            let places: Vec<(u16, Rev)> = owed.iter().map(|(n, _, place)| (*n, *place)).collect();
-            let are_own = self.hurry(&places, asked).await;
-            asked |= !are_own;
-            let wait = if are_own { OWN_PAUSE } else { pause };
-            let wait = end.min(Instant::now() + wait);
-            let told = owed.iter().map(|(number, turn, place)| {
-                let journal = self.partition(*number);
-                self.worker.published(journal, *turn, *place)
-            });
-            let all = async { join_all(told).await.into_iter().all(|told| told) };
-            match tokio::time::timeout_at(wait, all).await {
-                Ok(true) => return Ok(true),
-                // Some are not its own.
-                Ok(false) => tokio::time::sleep_until(wait).await,
-                Err(_) => {}
-            }
-            pause = (pause * 2).min(LONGEST_PAUSE);
-            owed = self.still_unpublished(owed).await?;
-        }
-    }
-
-    /// Those of which Redis does not say that the bus or the ledger has them.
-    async fn still_unpublished(
-        &self,
-        owed: Vec<(u16, u64, Rev)>,
-    ) -> Result<Vec<(u16, u64, Rev)>, RedisError> {
-        let marks = owed
-            .iter()
-            .map(|(number, _, _)| self.redis.marks(self.partition(*number)));
-        let marks = join_all(marks).await;
-        let mut still = Vec::new();
-        for ((number, turn, place), marks) in owed.into_iter().zip(marks) {
-            let is_there = match marks? {
-                Marks::Known {
-                    durable, published, ..
-                } => {
-                    let published = published.filter(|published| published.turn == turn);
-                    durable >= place || published.is_some_and(|published| published.upto >= place)
-                }
-                Marks::Cold | Marks::Unmarked { .. } => false,
-            };
-            if !is_there {
-                still.push((number, turn, place));
-            }
-        }
-        Ok(still)
     }
 
     /// How far each of these partitions is, in order.
@@ -233,17 +264,17 @@ impl Shared {
 
     /// Asks whoever drains these partitions to hurry. Workers of other processes are asked through
     /// Redis, which keeps that, unless they `were_asked`. Answers whether all are our own worker's.
-    async fn hurry(&self, owed: &[(u16, Rev)], were_asked: bool) -> bool {
+    async fn hurry(&self, owed: &[impl Awaited], were_asked: bool) -> bool {
         let mut are_own = true;
-        for (number, place) in owed {
-            if self.worker.hurry(*number) {
+        for (number, place) in owed.iter().map(Awaited::place) {
+            if self.worker.hurry(number) {
                 continue;
             }
             are_own = false;
             if were_asked {
                 continue;
             }
-            let asked = self.redis.want_durable(self.partition(*number), *place);
+            let asked = self.redis.want_durable(self.partition(number), place);
             if let Err(error) = asked.await {
                 // The worker comes by in a moment anyway.
                 tracing::debug!(%error, number, "a worker could not be asked to hurry");

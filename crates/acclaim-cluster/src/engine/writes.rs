@@ -284,8 +284,10 @@ impl Shared {
         };
         let owed: Vec<(u16, u64, Rev)> = touched.iter().zip(turns).filter_map(of_turn).collect();
         match self.bus_gets(owed, deadline).await {
-            Ok(true) => {}
-            Ok(false) => return Err(unknown(&"it is decided, but not on the bus in time")),
+            Ok(Reached::Told | Reached::Durable) => {}
+            Ok(Reached::TooLate) => {
+                return Err(unknown(&"it is decided, but not on the bus in time"));
+            }
             Err(error) => return Err(unknown(&error)),
         }
         for (number, turn) in touched.iter().zip(turns) {
