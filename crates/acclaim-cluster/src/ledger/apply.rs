@@ -59,6 +59,22 @@ pub struct Applied {
     pub refused: usize,
 }
 
+/// The connection of one who applies batch after batch, between two of them. The pool asks the
+/// server whether a connection is alive when it is taken and again when it is given back; while
+/// batches wait neither is of use.
+#[derive(Default)]
+pub struct Kept(Mutex<Option<Session>>);
+
+impl Kept {
+    fn take(&self) -> Option<Session> {
+        self.0.lock().take()
+    }
+
+    fn keep(&self, session: Session) {
+        *self.0.lock() = Some(session);
+    }
+}
+
 /// A commit whose answer was lost.
 struct Unsure {
     before: Vec<Rev>,
@@ -73,7 +89,7 @@ impl Ledger {
     /// [`LedgerError::Unavailable`] and [`LedgerError::Contended`] when the attempts are used up:
     /// then the batch is in the ledger or not, and is to be given again.
     pub async fn apply(&self, batch: &Batch) -> Result<Applied, LedgerError> {
-        let applied = self.apply_together(&[batch]).await?;
+        let applied = self.apply_together(&Kept::default(), &[batch]).await?;
         let applied = applied.into_iter().next();
         applied.ok_or_else(|| LedgerError::Corrupt("a batch came to nothing".to_owned()))
     }
@@ -83,12 +99,16 @@ impl Ledger {
     ///
     /// # Errors
     /// As [`Ledger::apply`]; where it matters whose batch it was, give each by itself again.
-    pub async fn apply_together(&self, batches: &[&Batch]) -> Result<Vec<Applied>, LedgerError> {
+    pub async fn apply_together(
+        &self,
+        kept: &Kept,
+        batches: &[&Batch],
+    ) -> Result<Vec<Applied>, LedgerError> {
         let mut checked = Vec::with_capacity(batches.len());
         for batch in batches {
             checked.push(self.check(batch).await?);
         }
-        let outcomes = self.write(&checked).await?;
+        let outcomes = self.write(kept, &checked).await?;
         Ok(outcomes.into_iter().map(|one| one.applied).collect())
     }
 
@@ -104,10 +124,14 @@ impl Ledger {
             one.carried = Some(stretch);
             checked.push(one);
         }
-        self.write(&checked).await
+        self.write(&Kept::default(), &checked).await
     }
 
-    async fn write(&self, checked: &[Checked<'_>]) -> Result<Vec<Recorded>, LedgerError> {
+    async fn write(
+        &self,
+        kept: &Kept,
+        checked: &[Checked<'_>],
+    ) -> Result<Vec<Recorded>, LedgerError> {
         let given = checked.iter().map(|one| one.batch.entries.len()).sum();
         if given > MAX_BATCH_EVENTS {
             return Err(LedgerError::TooMany {
@@ -118,9 +142,16 @@ impl Ledger {
         }
         let unsure = &Mutex::new(None);
         self.retried(|| async move {
-            let mut session = self.writing().await?;
+            let mut session = match kept.take() {
+                Some(session) => session,
+                None => self.writing().await?,
+            };
             let outcome = self.attempt(&mut session, checked, unsure).await;
-            give_up(&mut session, outcome).await
+            let outcome = give_up(&mut session, outcome).await;
+            if outcome.is_ok() {
+                kept.keep(session);
+            }
+            outcome
         })
         .await
     }

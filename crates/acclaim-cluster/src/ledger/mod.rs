@@ -62,7 +62,7 @@ pub mod seat;
 mod session;
 pub mod store;
 
-pub use apply::{Applied, MAX_BATCH_EVENTS};
+pub use apply::{Applied, Kept, MAX_BATCH_EVENTS};
 pub use dictionary::{KindNo, TypeNo};
 pub use error::{Class, LedgerError, SchemaError};
 pub use event::{Batch, Carried, Entry, LedgerEvent, Recorded};

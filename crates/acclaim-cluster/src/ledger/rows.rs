@@ -1,5 +1,6 @@
 //! The statements of [`super::apply`], each over many rows, in the order of the tables' keys.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use acclaim_core::Rev;
@@ -13,7 +14,7 @@ use super::error::{Class, Failure};
 use super::event::{EdgeRow, TargetRow, UserRow};
 use super::fold::{DaysTouched, EdgeValue, Edges, TargetValue, Targets, UserValue, Users};
 use super::schema::DAILY_SHARDS;
-use super::session::{Session, Sql, parts};
+use super::session::{Session, Sql, filled_parts, parts};
 
 pub(super) fn key(row: &MySqlRow, column: usize) -> Result<IdKey, sqlx::Error> {
     Ok(IdKey::from_column(row.try_get::<&[u8], _>(column)?))
@@ -45,19 +46,21 @@ pub(super) fn bind_target(sql: &mut Sql, target: &TargetRow) {
 
 /// Parts of `edges` that one statement asks for: of one kind and type each. To have few of them,
 /// `edges` are in order.
-pub(super) fn edge_parts<'a>(edges: &'a [&'a EdgeRow]) -> impl Iterator<Item = &'a [&'a EdgeRow]> {
+pub(super) fn edge_parts<'a>(
+    edges: &'a [&'a EdgeRow],
+) -> impl Iterator<Item = Cow<'a, [&'a EdgeRow]>> {
     edges
         .chunk_by(|a, b| (a.kind, a.target_type) == (b.kind, b.target_type))
-        .flat_map(parts)
+        .flat_map(filled_parts)
 }
 
 /// Parts of `targets`, as [`edge_parts`].
 pub(super) fn target_parts<'a>(
     targets: &'a [&'a TargetRow],
-) -> impl Iterator<Item = &'a [&'a TargetRow]> {
+) -> impl Iterator<Item = Cow<'a, [&'a TargetRow]>> {
     targets
         .chunk_by(|a, b| (a.kind, a.target_type) == (b.kind, b.target_type))
-        .flat_map(parts)
+        .flat_map(filled_parts)
 }
 
 /// A statement over edges of one kind and type by their keys; it yields the key, `active` and
@@ -90,7 +93,7 @@ pub(super) async fn read_edges(session: &mut Session, edges: &mut Edges) -> Resu
     let keys: Vec<EdgeRow> = edges.keys().cloned().collect();
     let keys: Vec<&EdgeRow> = keys.iter().collect();
     for part in edge_parts(&keys) {
-        for row in session.all(edges_by_key(part)).await? {
+        for row in session.all(edges_by_key(&part)).await? {
             let active: bool = row.try_get(5)?;
             let value = EdgeValue {
                 known: true,
@@ -114,7 +117,7 @@ pub(super) async fn read_back(
     let back: Vec<&EdgeRow> = back.iter().collect();
     let mut found = BTreeMap::new();
     for part in edge_parts(&back) {
-        for row in session.all(edges_by_key(part)).await? {
+        for row in session.all(edges_by_key(&part)).await? {
             found.insert(edge_row(&row)?, row.try_get(5)?);
         }
     }
@@ -124,7 +127,7 @@ pub(super) async fn read_back(
 /// Writes the edges that changed.
 pub(super) async fn write_edges(session: &mut Session, edges: &Edges) -> Result<(), Failure> {
     let changed: Vec<_> = edges.iter().filter(|(_, value)| value.changed).collect();
-    for part in parts(&changed) {
+    for part in filled_parts(&changed) {
         let mut sql = Sql::new(
             "INSERT INTO edges (kind, target_type, target, user_hash, user, active, place) VALUES ",
         );
@@ -134,7 +137,7 @@ pub(super) async fn write_edges(session: &mut Session, edges: &Edges) -> Result<
             " ON DUPLICATE KEY UPDATE active = IF(VALUES(place) < place, VALUES(active), active), \
              place = LEAST(VALUES(place), place)",
         );
-        for (edge, value) in part {
+        for (edge, value) in part.iter() {
             bind_edge(&mut sql, edge);
             sql.bind(value.active).bind(place(value.rev));
         }
@@ -155,7 +158,7 @@ pub(super) async fn read_targets(
             "SELECT kind, target_type, target, count_place, seq, edges, last_day, pulse \
              FROM targets FORCE INDEX (PRIMARY) WHERE ",
         );
-        targets_in(&mut sql, part);
+        targets_in(&mut sql, &part);
         for row in session.all(sql).await? {
             let target = TargetRow {
                 kind: KindNo(row.try_get(0)?),
@@ -193,7 +196,7 @@ pub(super) async fn write_targets(
     session: &mut Session,
     targets: &[(&TargetRow, &TargetValue)],
 ) -> Result<(), Failure> {
-    for part in parts(targets) {
+    for part in filled_parts(targets) {
         let mut sql = Sql::new(
             "INSERT INTO targets (kind, target_type, target, count_place, seq, edges, last_day, \
              pulse) VALUES ",
@@ -203,7 +206,7 @@ pub(super) async fn write_targets(
             " ON DUPLICATE KEY UPDATE count_place = VALUES(count_place), seq = VALUES(seq), \
              edges = VALUES(edges), last_day = VALUES(last_day), pulse = VALUES(pulse)",
         );
-        for (target, value) in part {
+        for (target, value) in part.iter() {
             bind_target(&mut sql, target);
             // A count stands as a rev does: the highest first.
             sql.bind(place(Rev(value.count)))
@@ -269,8 +272,9 @@ async fn select_users(
     wanted: &[UserRow],
 ) -> Result<Vec<(UserRow, UserValue)>, Failure> {
     let mut found = Vec::with_capacity(wanted.len());
+    let wanted: Vec<&UserRow> = wanted.iter().collect();
     let of_kinds = wanted.chunk_by(|a, b| a.kind == b.kind);
-    for part in of_kinds.flat_map(parts) {
+    for part in of_kinds.flat_map(filled_parts) {
         let mut sql = Sql::new(
             "SELECT kind, user, given, mutual, types FROM users FORCE INDEX (PRIMARY) \
              WHERE kind = ? AND user IN (",
@@ -279,7 +283,7 @@ async fn select_users(
         if let Some(first) = part.first() {
             sql.bind(first.kind.0);
         }
-        for user in part {
+        for user in part.iter() {
             sql.bind(user.user.as_bytes());
         }
         for row in session.all(sql).await? {
@@ -303,9 +307,9 @@ pub(super) async fn write_users(
     session: &mut Session,
     users: &[(&UserRow, &UserValue)],
 ) -> Result<(), Failure> {
-    for part in parts(users) {
+    for part in filled_parts(users) {
         let mut sql = Sql::new("INSERT INTO users (kind, user, given, mutual, types) VALUES ");
-        bind_users(&mut sql, part);
+        bind_users(&mut sql, &part);
         sql.push(
             " ON DUPLICATE KEY UPDATE given = VALUES(given), mutual = VALUES(mutual), \
              types = VALUES(types)",

@@ -8,6 +8,7 @@
 //! - A connection whose transaction or statement did not end (an error, a time-out, a dropped
 //!   future) is closed and never goes back to the pool, so nobody else inherits its transaction.
 
+use std::borrow::Cow;
 use std::io;
 use std::time::Duration;
 
@@ -225,9 +226,61 @@ pub(crate) fn parts<T>(mut rows: &[T]) -> impl Iterator<Item = &[T]> {
     })
 }
 
+/// How many rows a statement may be given twice so that there need not be another one: about as
+/// many as cost what a statement does.
+const MAX_REPEATED_ROWS: usize = 8;
+
+/// As [`parts`], but fewer: where a few rows are left, or a few more would make the next size, the
+/// last one stands again in their place. For statements to which a row given twice is a row given
+/// once.
+pub(crate) fn filled_parts<T: Copy>(mut rows: &[T]) -> impl Iterator<Item = Cow<'_, [T]>> {
+    std::iter::from_fn(move || {
+        let last = *rows.last()?;
+        let given = rows.len();
+        let next = ROWS_A_STATEMENT.into_iter().rfind(|size| *size >= given);
+        if let Some(size) = next.filter(|size| size - given <= MAX_REPEATED_ROWS) {
+            let mut part = Cow::Borrowed(std::mem::take(&mut rows));
+            if size > given {
+                part.to_mut().resize(size, last);
+            }
+            return Some(part);
+        }
+        let part = parts(rows).next()?;
+        rows = &rows[part.len()..];
+        Some(Cow::Borrowed(part))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn filled_parts_are_the_whole_and_few() {
+        for length in 0..1_200 {
+            let rows: Vec<usize> = (0..length).collect();
+            let filled: Vec<Vec<usize>> = filled_parts(&rows).map(Cow::into_owned).collect();
+            let mut joined = filled.concat();
+            assert!(joined.len() - length <= MAX_REPEATED_ROWS, "{length}");
+            joined.dedup();
+            assert_eq!(joined, rows);
+            let is_known = |part: &Vec<usize>| ROWS_A_STATEMENT.contains(&part.len());
+            assert!(filled.iter().all(is_known), "{length}");
+            assert!(filled.len() <= length / 128 + 2, "{length}");
+        }
+    }
+
+    #[test]
+    fn as_many_rows_as_may_be_repeated_are() {
+        let sizes = |rows: usize| -> Vec<usize> {
+            let rows = vec![0; rows];
+            filled_parts(&rows).map(|part| part.len()).collect()
+        };
+        assert_eq!(sizes(48 - MAX_REPEATED_ROWS), [48]);
+        assert_eq!(sizes(48 - MAX_REPEATED_ROWS - 1), [32, 8]);
+        assert_eq!(sizes(128), [128]);
+        assert_eq!(sizes(129), [128, 1]);
+    }
 
     #[test]
     fn parts_are_the_whole() {

@@ -20,7 +20,7 @@ use super::drain::Tools;
 use super::limits::WorkerLimits;
 use super::poison;
 use crate::gather::Gather;
-use crate::ledger::{Applied, Batch, LedgerError};
+use crate::ledger::{Applied, Batch, Kept, LedgerError};
 
 /// A batch that waits, and where its outcome goes.
 pub(super) struct Waiting {
@@ -98,20 +98,21 @@ async fn join(tools: &Arc<Tools>, batch: Batch) -> Outcome {
 }
 
 async fn run(tools: &Tools) {
+    let kept = Kept::default();
     loop {
         let max_events = tools.limits.batch_max_events;
         let waiting = tools.together.next(&(), |all| take(all, max_events));
         if waiting.is_empty() {
             return;
         }
-        write(tools, waiting).await;
+        write(tools, &kept, waiting).await;
     }
 }
 
 /// One transaction.
-async fn write(tools: &Tools, waiting: Vec<Waiting>) {
+async fn write(tools: &Tools, kept: &Kept, waiting: Vec<Waiting>) {
     let batches: Vec<&Batch> = waiting.iter().map(|one| &one.batch).collect();
-    let outcomes = tools.ledger.apply_together(&batches).await;
+    let outcomes = tools.ledger.apply_together(kept, &batches).await;
     let mut outcomes: Vec<Option<Result<Applied, LedgerError>>> = match outcomes {
         Ok(applied) => applied.into_iter().map(|one| Some(Ok(one))).collect(),
         // Nobody would get further alone.

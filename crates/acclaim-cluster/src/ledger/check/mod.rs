@@ -344,7 +344,7 @@ pub(super) async fn mutual(
         .collect();
     let mut mutual = 0;
     for part in edge_parts(&back.iter().collect::<Vec<_>>()) {
-        for row in session.all(edges_by_key(part)).await? {
+        for row in session.all(edges_by_key(&part)).await? {
             mutual += u64::from(row.try_get::<bool, _>(5)?);
         }
     }
@@ -380,7 +380,7 @@ async fn exclusions(
     };
     let others: Vec<EdgeRow> = active.keys().map(|edge| under(edge, other)).collect();
     for part in edge_parts(&others.iter().collect::<Vec<_>>()) {
-        for row in session.all(edges_by_key(part)).await? {
+        for row in session.all(edges_by_key(&part)).await? {
             let theirs = rev_at(row.try_get(6)?);
             let edge = under(&edge_row(&row)?, kind);
             let ours = active.get(&edge).copied().unwrap_or_default();

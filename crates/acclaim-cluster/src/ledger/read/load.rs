@@ -164,7 +164,7 @@ async fn load_many(
     let mut wanted: Vec<&TargetRow> = targets.iter().collect();
     wanted.sort_unstable();
     for part in target_parts(&wanted) {
-        for row in session.all(counts_by_key(part)).await? {
+        for row in session.all(counts_by_key(&part)).await? {
             let target = target_of(&row)?;
             let edges: u64 = row.try_get(5)?;
             let loaded = LoadedTarget {
@@ -183,7 +183,7 @@ async fn load_many(
         .collect();
     // In the order of the map.
     for part in target_parts(&small.iter().collect::<Vec<_>>()) {
-        for row in session.all(entries_of(part)).await? {
+        for row in session.all(entries_of(&part)).await? {
             let entry = LoadedEntry {
                 user: key(&row, 3)?.id()?,
                 state: EdgeState {

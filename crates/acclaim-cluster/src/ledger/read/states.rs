@@ -38,7 +38,7 @@ impl Ledger {
         let mut wanted: Vec<&EdgeRow> = wanted.iter().collect();
         wanted.sort_unstable();
         for part in edge_parts(&wanted) {
-            for row in self.read_rows(|| edges_by_key(part)).await? {
+            for row in self.read_rows(|| edges_by_key(&part)).await? {
                 let active = row.try_get(5).map_err(corrupt)?;
                 let rev = rev_at(row.try_get(6).map_err(corrupt)?);
                 found.insert(edge_row(&row).map_err(corrupt)?, EdgeState { active, rev });
@@ -57,7 +57,7 @@ impl Ledger {
         let mut sorted: Vec<&TargetRow> = wanted.iter().collect();
         sorted.sort_unstable();
         for part in target_parts(&sorted) {
-            for row in self.read_rows(|| counts_by_key(part)).await? {
+            for row in self.read_rows(|| counts_by_key(&part)).await? {
                 let target = TargetRow {
                     kind: KindNo(row.try_get(0).map_err(corrupt)?),
                     target_type: TypeNo(row.try_get(1).map_err(corrupt)?),
