@@ -1,132 +1,16 @@
-//! Bodies and queries as they are sent, and how they become the words of the core.
+//! Bodies as they are sent, and how they become the words of the core.
 
-use std::fmt;
-use std::net::IpAddr;
-
-use acclaim_core::edge::MAX_DEVICE_BYTES;
 use acclaim_core::notify::desk::WebhookForm;
 use acclaim_core::notify::ownership::Ownership;
 use acclaim_core::port::Place;
-use acclaim_core::service::Asked;
-use acclaim_core::{Action, EdgeKey, Id, KindId, Op, Origin, Target, TargetType};
+use acclaim_core::{Action, EdgeKey, Id, KindId, Op, Origin, Target};
 use compact_str::CompactString;
-use serde::de::{Deserializer, Error, Visitor};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::value::RawValue;
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 
 use super::object::Object;
-use super::{FromQuery, Params};
-use crate::problem::Problem;
-
-/// An id in a body: a JSON number that is a `u64`, or a string of the id grammar.
-pub(crate) struct WireId(Id);
-
-impl<'de> Deserialize<'de> for WireId {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct IdVisitor;
-
-        impl Visitor<'_> for IdVisitor {
-            type Value = WireId;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an id: a whole number from 0 to 18446744073709551615 or a string")
-            }
-
-            fn visit_u64<E: Error>(self, number: u64) -> Result<WireId, E> {
-                Ok(WireId(Id::Number(number)))
-            }
-
-            fn visit_str<E: Error>(self, text: &str) -> Result<WireId, E> {
-                let id = Id::parse(text);
-                id.map(WireId)
-                    .map_err(|error| E::custom(format_args!("the id {error}")))
-            }
-        }
-
-        deserializer.deserialize_any(IdVisitor)
-    }
-}
-
-/// A target type in a body.
-pub(crate) struct WireType(TargetType);
-
-impl<'de> Deserialize<'de> for WireType {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct TypeVisitor;
-
-        impl Visitor<'_> for TypeVisitor {
-            type Value = WireType;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a target type: a string of A-Z 0-9 _")
-            }
-
-            fn visit_str<E: Error>(self, text: &str) -> Result<WireType, E> {
-                let read = TargetType::parse(text);
-                read.map(WireType)
-                    .map_err(|error| E::custom(format_args!("the target type {error}")))
-            }
-        }
-
-        deserializer.deserialize_str(TypeVisitor)
-    }
-}
-
-/// What the client calls itself: at most [`MAX_DEVICE_BYTES`] of printable text.
-pub(crate) struct WireDevice(CompactString);
-
-impl<'de> Deserialize<'de> for WireDevice {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = CompactString::deserialize(deserializer)?;
-        if text.is_empty() || text.len() > MAX_DEVICE_BYTES {
-            let length = text.len();
-            return Err(D::Error::custom(format_args!(
-                "the device type has {length} bytes; it has 1 to {MAX_DEVICE_BYTES}"
-            )));
-        }
-        match text.chars().find(|c| !is_printable(*c)) {
-            Some(c) => Err(D::Error::custom(format_args!(
-                "the device type has the character {c:?}, which cannot be printed"
-            ))),
-            None => Ok(Self(text)),
-        }
-    }
-}
-
-/// Not a control character, and not one that changes the direction or the look of other text.
-fn is_printable(c: char) -> bool {
-    !c.is_control()
-        && !matches!(c,
-            '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
-}
-
-/// An IPv4 or IPv6 address.
-pub(crate) struct WireAddress(IpAddr);
-
-impl<'de> Deserialize<'de> for WireAddress {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = CompactString::deserialize(deserializer)?;
-        text.parse()
-            .map(Self)
-            .map_err(|_| D::Error::custom(format_args!("{text:?} is not an IP address")))
-    }
-}
-
-/// An id as it is documented.
-#[derive(ToSchema, Serialize)]
-#[serde(untagged)]
-#[schema(as = UserId, example = 42)]
-#[allow(
-    dead_code,
-    reason = "it stands in the OpenAPI document for ids, which have their own code"
-)]
-pub(crate) enum UserIdSchema {
-    /// A number up to 2^53 − 1.
-    Number(u64),
-    /// Anything else: 1–64 of `A-Z a-z 0-9 . _ : -`.
-    Text(String),
-}
+use super::values::{UserIdSchema, WireAddress, WireDevice, WireId, WirePlace, WireType, present};
 
 /// One write.
 #[derive(Deserialize, ToSchema)]
@@ -154,13 +38,6 @@ pub(crate) struct EdgeForm {
     #[schema(value_type = Option<UserIdSchema>, nullable = false)]
     #[serde(default, deserialize_with = "present")]
     owner_id: Option<WireId>,
-}
-
-/// Reads an optional field that, where it is there, must not be `null`.
-fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
-    deserializer: D,
-) -> Result<Option<T>, D::Error> {
-    T::deserialize(deserializer).map(Some)
 }
 
 /// A write, and whose its target is where it says so.
@@ -221,38 +98,6 @@ impl From<OwnershipForm> for Ownership {
             title: form.title,
             url: form.url,
         }
-    }
-}
-
-/// The id of a notification in a body: as it came, or as a number.
-pub(crate) struct WirePlace(Place);
-
-impl<'de> Deserialize<'de> for WirePlace {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct PlaceVisitor;
-
-        impl Visitor<'_> for PlaceVisitor {
-            type Value = WirePlace;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("the id of a notification, as it came")
-            }
-
-            fn visit_u64<E: Error>(self, number: u64) -> Result<WirePlace, E> {
-                self.visit_str(&number.to_string())
-            }
-
-            fn visit_str<E: Error>(self, text: &str) -> Result<WirePlace, E> {
-                text.parse().map(WirePlace).map_err(|_| {
-                    let shown: String = text.chars().take(40).collect();
-                    E::custom(format_args!(
-                        "{shown:?} is not the id of a notification; send one as it came"
-                    ))
-                })
-            }
-        }
-
-        deserializer.deserialize_any(PlaceVisitor)
     }
 }
 
@@ -453,133 +298,5 @@ impl OthersForm {
     pub(crate) fn user_and_others(self) -> (Id, Vec<Id>) {
         let others = self.others.into_iter().map(|id| id.0);
         (self.user_id.0, others.collect())
-    }
-}
-
-/// What every read accepts and no list of parameters repeats.
-#[derive(IntoParams)]
-#[into_params(parameter_in = Query)]
-#[allow(
-    dead_code,
-    reason = "no cache of the embedded engine can be stale, so nothing reads it"
-)]
-pub(crate) struct FreshParam {
-    /// Bypasses caches in the process. The embedded engine has none that could be stale.
-    fresh: Option<bool>,
-}
-
-/// A target in a query.
-#[derive(IntoParams)]
-#[into_params(parameter_in = Query)]
-pub(crate) struct TargetQuery {
-    /// The target's type and id.
-    #[param(rename = "targetType", value_type = String, example = "POST")]
-    target_type: TargetType,
-    /// The target's id.
-    #[param(rename = "targetId", value_type = String, example = "123")]
-    target_id: Id,
-}
-
-impl FromQuery for TargetQuery {
-    fn take(params: &mut Params<'_>) -> Result<Self, Problem> {
-        Ok(Self {
-            target_type: params.target_type()?,
-            target_id: params.id("targetId")?,
-        })
-    }
-}
-
-impl TargetQuery {
-    pub(crate) fn target(self) -> Target {
-        Target {
-            target_type: self.target_type,
-            id: self.target_id,
-        }
-    }
-}
-
-/// An edge in a query.
-#[derive(IntoParams)]
-#[into_params(parameter_in = Query)]
-pub(crate) struct EdgeQuery {
-    /// Who acts.
-    #[param(rename = "userId", value_type = String, example = "42")]
-    pub(crate) user_id: Id,
-    /// The target's type.
-    #[param(rename = "targetType", value_type = String, example = "POST")]
-    pub(crate) target_type: TargetType,
-    /// The target's id.
-    #[param(rename = "targetId", value_type = String, example = "123")]
-    pub(crate) target_id: Id,
-}
-
-impl FromQuery for EdgeQuery {
-    fn take(params: &mut Params<'_>) -> Result<Self, Problem> {
-        Ok(Self {
-            user_id: params.id("userId")?,
-            target_type: params.target_type()?,
-            target_id: params.id("targetId")?,
-        })
-    }
-}
-
-impl EdgeQuery {
-    pub(crate) fn edge(self, kind: KindId) -> EdgeKey {
-        EdgeKey {
-            kind,
-            user: self.user_id,
-            target: Target {
-                target_type: self.target_type,
-                id: self.target_id,
-            },
-        }
-    }
-}
-
-/// Which part of a list.
-#[derive(IntoParams)]
-#[into_params(parameter_in = Query)]
-pub(crate) struct ListQuery {
-    /// Entries a page.
-    #[param(value_type = Option<u64>, minimum = 1, maximum = 100, default = 20)]
-    size: Option<u64>,
-    /// The page, from 0, within the first 1,000 entries. Excludes `cursor`.
-    #[param(value_type = Option<u64>)]
-    page: Option<u64>,
-    /// The `nextCursor` of the page before.
-    #[param(value_type = Option<String>)]
-    cursor: Option<String>,
-}
-
-impl FromQuery for ListQuery {
-    fn take(params: &mut Params<'_>) -> Result<Self, Problem> {
-        Ok(Self {
-            size: params.number("size")?,
-            page: params.number("page")?,
-            cursor: params.text("cursor")?.map(String::from),
-        })
-    }
-}
-
-impl ListQuery {
-    pub(crate) fn asked(self) -> Asked {
-        Asked {
-            size: self.size,
-            page: self.page,
-            cursor: self.cursor,
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn text_that_cannot_be_printed_is_told_from_the_rest() {
-        assert!("Android 15 (Pixel) – é".chars().all(is_printable));
-        for c in ['\0', '\n', '\u{7f}', '\u{202e}', '\u{200b}', '\u{feff}'] {
-            assert!(!is_printable(c), "{c:?}");
-        }
     }
 }
