@@ -10,9 +10,9 @@ use clap::ValueEnum;
 
 use crate::generator::{Load, Measured, measure};
 use crate::process::Server;
-use crate::program;
 use crate::statistics::median;
 use crate::table::{Table, thousands};
+use crate::turns::Turns;
 
 /// The first turn, which is thrown away, takes this many seconds at most.
 const MAX_WARM_UP_SECONDS: u64 = 3;
@@ -32,12 +32,8 @@ enum Scenario {
 /// Flags of `compare`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// How long each turn takes, in seconds
-    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=3_600))]
-    seconds: u64,
-    /// Turns that count, for each server and scenario
-    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=1_000))]
-    rounds: u64,
+    #[command(flatten)]
+    turns: Turns,
     /// What to ask, with commas between
     #[arg(
         long,
@@ -46,18 +42,6 @@ pub(crate) struct Args {
         default_value = "toggle,set,status,count,batch,hot,feed"
     )]
     scenarios: Vec<Scenario>,
-    /// Connections, each with one request at a time
-    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=10_000))]
-    connections: u32,
-    /// Users to choose from
-    #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..=4_000_000_000))]
-    users: u64,
-    /// Targets to choose from
-    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..=4_000_000_000))]
-    targets: u64,
-    /// Another program than the one built beside this
-    #[arg(long, value_name = "FILE")]
-    binary: Option<PathBuf>,
     /// Where the data directory is made, and removed at the end [default: the system's for
     /// temporary files]
     #[arg(long, value_name = "DIR")]
@@ -72,7 +56,7 @@ struct Pair {
 
 /// Compares, scenario by scenario, and prints a table.
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
-    let program = program::find(args.binary.as_deref())?;
+    let program = args.turns.program()?;
     let dir = crate::growth::work_dir(args.dir.as_deref())?;
     let null = Server::null()?;
     let acclaim = Server::acclaim(&program, &dir.path().join("data"))?;
@@ -93,9 +77,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         table.row(row(*scenario, &name, &pairs));
     }
     println!(
-        "{} connections, {} users, {} targets, {} turns of {} s, medians; ratios are medians of \
-         the turns' ratios\n",
-        args.connections, args.users, args.targets, args.rounds, args.seconds
+        "{}; ratios are medians of the turns' ratios\n",
+        args.turns.words()
     );
     print!("{}", table.markdown());
     Ok(())
@@ -114,17 +97,17 @@ fn pairs(
     acclaim: &Server,
 ) -> anyhow::Result<Vec<Pair>> {
     let mut pairs = Vec::new();
-    for round in 0..=args.rounds {
+    for round in 0..=args.turns.rounds {
         let warm_up = round == 0;
         let load = Load {
             scenario,
-            connections: args.connections,
+            connections: args.turns.connections,
             seconds: match warm_up {
-                true => args.seconds.min(MAX_WARM_UP_SECONDS),
-                false => args.seconds,
+                true => args.turns.seconds.min(MAX_WARM_UP_SECONDS),
+                false => args.turns.seconds,
             },
-            users: args.users,
-            targets: args.targets,
+            users: args.turns.users,
+            targets: args.turns.targets,
             target_type: "BENCH",
             // Other edges in each turn: most writes are of new ones.
             seed: round + 1,

@@ -19,6 +19,7 @@ mod process;
 mod program;
 mod statistics;
 mod table;
+mod turns;
 
 use clap::{Parser, Subcommand};
 
@@ -39,7 +40,7 @@ enum Command {
     /// The server against a null server of the same stack, by turns
     Compare(compare::Args),
     /// The cluster engine on Redis and MariaDB of its own, against the null server
-    Cluster(cluster::Args),
+    Cluster(turns::Turns),
     /// The cluster engine with a bus beside one without, and while the bus is full or away
     Bus(bus::Args),
     /// Import, disk, memory and cost a request at rising numbers of edges
@@ -54,7 +55,7 @@ enum Command {
 fn main() -> anyhow::Result<()> {
     match Cli::parse().command {
         Command::Compare(args) => compare::run(&args),
-        Command::Cluster(args) => cluster::run(&args),
+        Command::Cluster(turns) => cluster::run(&turns),
         Command::Bus(args) => bus::run(&args),
         Command::Growth(args) => growth::run(&args),
         Command::Feed(args) => feed::run(&args),

@@ -71,10 +71,11 @@ fn cluster_measures_requests_and_what_is_stored() {
     assert!(output.status.success(), "{err}");
     let rows = rows_of(output.stdout);
     let names: Vec<&str> = rows.iter().map(|row| row[0].as_str()).collect();
-    assert_eq!(names[2..5], ["toggle", "status", "count"]);
-    let figures = &rows[7..];
+    let asked = ["toggle", "toggle, `ledger`", "status", "count"];
+    assert_eq!(names[2..6], asked);
+    let figures = &rows[8..];
     assert_eq!(figures.len(), 9, "{rows:?}");
-    for row in rows[2..5].iter().chain(figures) {
+    for row in rows[2..6].iter().chain(figures) {
         let figure = row.last().unwrap().replace([',', 's'], "");
         assert!(figure.trim().parse::<f64>().unwrap() >= 0.0, "{row:?}");
     }

@@ -18,9 +18,9 @@ use crate::cluster::{Store, backlog, wait_for_ledger};
 use crate::generator::{Load, Measured, measure};
 use crate::http;
 use crate::process::Server;
-use crate::program;
 use crate::statistics::median;
 use crate::table::{Table, mebibytes, thousands};
+use crate::turns::Turns;
 
 const TARGET_TYPE: &str = "BENCH";
 /// The pause between two looks at how far something is.
@@ -29,33 +29,17 @@ const LOOK_PAUSE: Duration = Duration::from_millis(20);
 /// Flags of `bus`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
+    #[command(flatten)]
+    turns: Turns,
     /// Which bus
     #[arg(long)]
     bus: broker::Name,
-    /// How long each turn takes, in seconds
-    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u64).range(1..=3_600))]
-    seconds: u64,
-    /// Turns that count
-    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=1_000))]
-    rounds: u64,
-    /// Connections, each with one request at a time
-    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=10_000))]
-    connections: u32,
-    /// Users to choose from
-    #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..=4_000_000_000))]
-    users: u64,
-    /// Targets to choose from
-    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..=4_000_000_000))]
-    targets: u64,
     /// Likes that are followed to their row one by one, with nothing else under way
     #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u64).range(1..=100_000))]
     likes: u64,
     /// Events that pile up before they are drained
     #[arg(long, default_value_t = 200_000, value_parser = clap::value_parser!(u64).range(1..=900_000))]
     backlog: u64,
-    /// Another program than the one built beside this
-    #[arg(long, value_name = "FILE")]
-    binary: Option<PathBuf>,
 }
 
 /// What all measurements need.
@@ -77,7 +61,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     })?;
     let bench = Bench {
         args,
-        program: program::find(args.binary.as_deref())?,
+        program: args.turns.program()?,
         bus_url: broker.url(),
         runtime,
         broker,
@@ -91,9 +75,9 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     };
     bench.measure(&mut row)?;
     println!(
-        "{:?}: {} connections, {} users, {} targets, {} turns of {} s, medians; a worker in the \
-         server's process; everything on this machine\n",
-        args.bus, args.connections, args.users, args.targets, args.rounds, args.seconds
+        "{:?}: {}; a worker in the server's process; everything on this machine\n",
+        args.bus,
+        args.turns.words()
     );
     print!("{}", figures.markdown());
     Ok(())
@@ -122,10 +106,10 @@ impl Bench<'_> {
     fn load(&self, seed: u64) -> Load<'static> {
         Load {
             scenario: "toggle",
-            connections: self.args.connections,
-            seconds: self.args.seconds,
-            users: self.args.users,
-            targets: self.args.targets,
+            connections: self.args.turns.connections,
+            seconds: self.args.turns.seconds,
+            users: self.args.turns.users,
+            targets: self.args.turns.targets,
             target_type: TARGET_TYPE,
             seed,
             rate: None,
@@ -162,7 +146,7 @@ impl Bench<'_> {
     ) -> anyhow::Result<()> {
         let mut turns = Vec::new();
         // The first turn loads what is cold and is thrown away.
-        for round in 0..=self.args.rounds {
+        for round in 0..=self.args.turns.rounds {
             let load = self.load(round);
             let (plain, with) = (self.turn(plain, &load)?, self.turn(with, &load)?);
             if round > 0 {
@@ -201,7 +185,7 @@ impl Bench<'_> {
     /// Toggles while the bus is up and after it was killed, by turns. Then everything must come.
     fn away(&self, with: &Server, row: &mut impl FnMut(&str, String)) -> anyhow::Result<()> {
         let mut turns = Vec::new();
-        for round in 1..=self.args.rounds {
+        for round in 1..=self.args.turns.rounds {
             let load = self.load(2_000 + round);
             let up = self.turn(with, &load)?;
             self.broker.kill();

@@ -18,40 +18,24 @@ pub(crate) use self::store::Store;
 use crate::generator::{Load, Measured, measure};
 use crate::http;
 use crate::process::Server;
-use crate::program;
 use crate::statistics::median;
 use crate::table::{Table, thousands};
+use crate::turns::Turns;
 
 const TARGET_TYPE: &str = "BENCH";
+/// What is asked by turns: its name, the scenario, and the acknowledgement that is asked for.
+const ASKED: [(&str, &str, Option<&str>); 4] = [
+    ("toggle", "toggle", None),
+    ("toggle, `ledger`", "toggle", Some("ledger")),
+    ("status", "status", None),
+    ("count", "count", None),
+];
 /// The pause between two looks at how far the ledger is.
 const LOOK_PAUSE: Duration = Duration::from_millis(20);
 
-/// Flags of `cluster`.
-#[derive(Debug, clap::Args)]
-pub(crate) struct Args {
-    /// How long each turn takes, in seconds
-    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u64).range(1..=3_600))]
-    seconds: u64,
-    /// Turns that count, for each server and scenario
-    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=1_000))]
-    rounds: u64,
-    /// Connections, each with one request at a time
-    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=10_000))]
-    connections: u32,
-    /// Users to choose from
-    #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..=4_000_000_000))]
-    users: u64,
-    /// Targets to choose from
-    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..=4_000_000_000))]
-    targets: u64,
-    /// Another program than the one built beside this
-    #[arg(long, value_name = "FILE")]
-    binary: Option<PathBuf>,
-}
-
 /// What all measurements need.
 struct Bench<'a> {
-    args: &'a Args,
+    turns: &'a Turns,
     program: PathBuf,
     runtime: Runtime,
     store: Store,
@@ -67,12 +51,12 @@ struct Turn {
 }
 
 /// Measures, and prints two tables.
-pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
+pub(crate) fn run(turns: &Turns) -> anyhow::Result<()> {
     let runtime = Runtime::new()?;
     let store = runtime.block_on(Store::start())?;
     let bench = Bench {
-        args,
-        program: program::find(args.binary.as_deref())?,
+        turns,
+        program: turns.program()?,
         runtime,
         store,
         null: Server::null()?,
@@ -80,9 +64,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let empty_bytes = bench.runtime.block_on(bench.store.redis_bytes())?;
     let requests = bench.requests()?;
     println!(
-        "{} connections, {} users, {} targets, {} turns of {} s, medians; a worker in the server's \
-         process; everything on this machine\n",
-        args.connections, args.users, args.targets, args.rounds, args.seconds
+        "{}; a worker in the server's process; everything on this machine\n",
+        turns.words()
     );
     println!("{}", requests.markdown());
     let mut figures = Table::new(&["what", "figure"]);
@@ -99,10 +82,10 @@ impl Bench<'_> {
     fn load<'a>(&self, scenario: &'a str, seed: u64, seconds: u64) -> Load<'a> {
         Load {
             scenario,
-            connections: self.args.connections,
+            connections: self.turns.connections,
             seconds,
-            users: self.args.users,
-            targets: self.args.targets,
+            users: self.turns.users,
+            targets: self.turns.targets,
             target_type: TARGET_TYPE,
             seed,
             rate: None,
@@ -122,16 +105,22 @@ impl Bench<'_> {
             "Redis CPU µs/req",
             "MariaDB CPU µs/req",
         ]);
-        for scenario in ["toggle", "status", "count"] {
+        for (name, scenario, ack) in ASKED {
+            let ask = |round| {
+                let load = Load {
+                    ack,
+                    ..self.load(scenario, round + 1, self.turns.seconds)
+                };
+                self.turn(&server, name, round, &load)
+            };
             // The first turn loads what is cold and is thrown away.
-            self.turn(&server, scenario, 0)?;
-            let turns = 1..=self.args.rounds;
-            let turns: Vec<Turn> = turns
-                .map(|round| self.turn(&server, scenario, round))
+            ask(0)?;
+            let turns: Vec<Turn> = (1..=self.turns.rounds)
+                .map(ask)
                 .collect::<anyhow::Result<_>>()?;
             let of = |what: fn(&Turn) -> f64| median(turns.iter().map(what));
             table.row(vec![
-                scenario.to_owned(),
+                name.to_owned(),
                 thousands(of(|turn| turn.null.rate)),
                 thousands(of(|turn| turn.acclaim.rate)),
                 format!("{:.2}", of(|turn| turn.acclaim.rate / turn.null.rate)),
@@ -141,15 +130,22 @@ impl Bench<'_> {
                 format!("{:.1}", of(|turn| turn.mariadb_micros)),
             ]);
         }
-        wait_for_ledger(&server)?;
         Ok(table)
     }
 
-    fn turn(&self, server: &Server, scenario: &str, round: u64) -> anyhow::Result<Turn> {
-        let load = self.load(scenario, round + 1, self.args.seconds);
-        let null = measure(&self.program, &self.null, &load)?;
+    /// One turn of each server. The null server's begins when the ledger has everything, so it has
+    /// the machine for itself.
+    fn turn(
+        &self,
+        server: &Server,
+        name: &str,
+        round: u64,
+        load: &Load<'_>,
+    ) -> anyhow::Result<Turn> {
+        wait_for_ledger(server)?;
+        let null = measure(&self.program, &self.null, load)?;
         let before = self.store.cpu()?;
-        let acclaim = measure(&self.program, server, &load)?;
+        let acclaim = measure(&self.program, server, load)?;
         let after = self.store.cpu()?;
         let micros = |used: Duration| used.as_secs_f64() * 1e6 / acclaim.requests as f64;
         let turn = Turn {
@@ -160,7 +156,7 @@ impl Bench<'_> {
         };
         let (null, rate) = (turn.null.rate, turn.acclaim.rate);
         eprintln!(
-            "{scenario} {round}: null {null:.0}, acclaim {rate:.0}, ratio {:.2}",
+            "{name} {round}: null {null:.0}, acclaim {rate:.0}, ratio {:.2}",
             rate / null
         );
         Ok(turn)
@@ -196,7 +192,7 @@ impl Bench<'_> {
         measure(
             &self.program,
             &alone,
-            &self.load("toggle", 100, 2 * self.args.seconds),
+            &self.load("toggle", 100, 2 * self.turns.seconds),
         )?;
         let events = backlog(&alone)?.0;
         let started = Instant::now();
@@ -207,7 +203,7 @@ impl Bench<'_> {
         row("worker alone, events/s into the ledger", thousands(rate));
         let half = Load {
             rate: Some(((rate / 2.0) as u64).max(1)),
-            ..self.load("toggle", 200, self.args.seconds)
+            ..self.load("toggle", 200, self.turns.seconds)
         };
         let lag = thread::scope(|scope| {
             let loading = scope.spawn(|| measure(&self.program, &alone, &half));
@@ -231,7 +227,7 @@ impl Bench<'_> {
     fn cold(&self, row: &mut impl FnMut(&str, String)) -> anyhow::Result<()> {
         self.runtime.block_on(self.store.redis.flush_all());
         let server = Server::cluster(&self.program, &self.store.flags())?;
-        let load = self.load("status", 300, self.args.seconds);
+        let load = self.load("status", 300, self.turns.seconds);
         let cold = measure(&self.program, &server, &load)?;
         row(
             "status right after Redis was emptied, req/s",
@@ -242,11 +238,11 @@ impl Bench<'_> {
     }
 
     fn plain(&self, row: &mut impl FnMut(&str, String)) -> anyhow::Result<()> {
-        let args = self.args;
-        let time = Duration::from_secs(args.seconds);
-        let of = (args.users, args.targets);
+        let turns = self.turns;
+        let time = Duration::from_secs(turns.seconds);
+        let of = (turns.users, turns.targets);
         let redis = &self.store.redis;
-        let toggles = plain::toggles_a_second(redis, args.connections, of, time);
+        let toggles = plain::toggles_a_second(redis, turns.connections, of, time);
         let rate = self.runtime.block_on(toggles)?;
         row(
             "a plain script of three keys, calls/s without a server",
