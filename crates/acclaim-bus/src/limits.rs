@@ -13,6 +13,10 @@ pub const MAX_BATCH_WAIT_MILLIS: u64 = 10_000;
 /// How long a batch is waited for where nothing else is configured.
 pub const DEFAULT_BATCH_WAIT_MILLIS: u64 = 200;
 
+/// The most events of one bus partition that are fetched ahead.
+#[cfg(any(feature = "pulsar", feature = "redis", feature = "rocketmq"))]
+const MAX_WINDOW: usize = 1_000;
+
 /// The limits of a bus.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -110,6 +114,13 @@ impl Limits {
         self.call_timeout() * 4 / 5
     }
 
+    /// How many events of one bus partition are fetched ahead: no more than may be held, and one at
+    /// least.
+    #[cfg(any(feature = "pulsar", feature = "redis", feature = "rocketmq"))]
+    pub(crate) fn window(&self) -> usize {
+        self.max_held_events.clamp(1, MAX_WINDOW)
+    }
+
     /// The end of a call.
     #[must_use]
     pub fn call_timeout(&self) -> Duration {
@@ -143,6 +154,20 @@ mod tests {
         let waits =
             [0, 1, 2, 3, 4, 64, 65, u32::MAX].map(|tries| limits.backoff(tries).as_millis());
         assert_eq!(waits, [200, 200, 400, 800, 1_000, 1_000, 1_000, 1_000]);
+    }
+
+    #[cfg(any(feature = "pulsar", feature = "redis", feature = "rocketmq"))]
+    #[test]
+    fn a_window_is_what_may_be_held_up_to_its_longest() {
+        for (max_held_events, window) in
+            [(0, 1), (1, 1), (999, 999), (1_000, 1_000), (1_001, 1_000)]
+        {
+            let limits = Limits {
+                max_held_events,
+                ..Limits::default()
+            };
+            assert_eq!(limits.window(), window);
+        }
     }
 
     #[test]

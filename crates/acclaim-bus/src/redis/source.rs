@@ -37,8 +37,6 @@ const TEND_INTERVAL: Duration = Duration::from_millis(500);
 const SIGNS_A_SESSION: u32 = 4;
 /// How often what another one is to give back is asked for.
 const CLAIM_PAUSE: Duration = Duration::from_millis(200);
-/// The most events of one bus partition that are read ahead.
-const MAX_WINDOW: usize = 1_000;
 /// How long the server is to wait for events.
 const BLOCK: Duration = Duration::from_millis(1_000);
 /// The same while some bus partitions are not asked for, since enough of them was read.
@@ -223,7 +221,7 @@ impl RedisSource {
         let queues = self.lines.values().flat_map(Line::queue);
         let bytes: usize = queues.map(|event| event.payload.len()).sum();
         let room = self.limits.max_prefetch_bytes.saturating_sub(bytes);
-        let window = self.limits.max_held_events.clamp(1, MAX_WINDOW);
+        let window = self.limits.window();
         let open = self.lines.iter();
         let open = open.filter(|(_, line)| line.queue().len() < window);
         let lines: Vec<_> = open.map(|(at, line)| (*at, line.after())).collect();

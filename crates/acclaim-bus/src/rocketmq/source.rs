@@ -45,8 +45,6 @@ const MAX_LOCK_LIFE: Duration = Duration::from_secs(45);
 const PULL_PAUSE: Duration = Duration::from_millis(200);
 /// The most messages of one answer. Brokers give 32 unless they are told to give more.
 const PULL_MESSAGES: usize = 256;
-/// The most messages that are fetched ahead for one queue.
-const MAX_WINDOW: usize = 1_000;
 
 /// What came from a task.
 enum Came {
@@ -219,7 +217,7 @@ impl RocketMqSource {
 
     /// Has one pull under way for each queue of ours that has room.
     fn pull(&mut self) {
-        let window = self.seat.limits.max_held_events.clamp(1, MAX_WINDOW);
+        let window = self.seat.limits.window();
         let bytes: usize = self.lanes.iter().map(Lane::bytes).sum();
         if bytes >= self.seat.limits.max_prefetch_bytes {
             return;
