@@ -74,6 +74,13 @@ pub fn write(messages: &[Single], producer_name: &str, sequence_id: u64) -> Payl
 /// A message that was read: its place in the batch, and itself.
 type Read = (u32, Bytes, Bytes);
 
+/// How many of a consumer's permits an entry costs. Brokers count what it says of itself, also where
+/// it is not understood here; whoever counts less waits for what they do not owe.
+pub fn cost(payload: &Payload) -> u32 {
+    let said = payload.metadata.num_messages_in_batch.unwrap_or(1);
+    u32::try_from(said).unwrap_or(1).max(1)
+}
+
 /// Reads an entry: how many messages it has, and those that are left of it. Nothing where its place
 /// does not fit a position.
 pub fn read(
@@ -228,6 +235,8 @@ mod tests {
             with(&|p| p.data.clear()),
         ];
         for payload in bad {
+            let said = payload.metadata.num_messages_in_batch;
+            assert_eq!(cost(&payload), said.map_or(1, |said| said.max(1) as u32));
             let (size, received) = read(0, &command(&[]), payload.clone()).unwrap();
             assert_eq!(
                 (size, &received[0].payload[..]),

@@ -8,6 +8,7 @@
 //! | `batch.rs`, `place.rs` | batches of messages, and where a message stands |
 //! | `producer.rs`, `publish.rs` | publishing in order |
 //! | `source.rs` | where a member of a group gets its events |
+//! | `seat.rs`, `link.rs`, `window.rs` | one partition of a member: what came, its consumer, how far ahead that reads |
 //!
 //! The topic is partitioned, and the bus partition is chosen here. A group is a Failover
 //! subscription. A broker that acknowledges parts of a batch
@@ -24,10 +25,13 @@ mod client;
 mod command;
 mod connection;
 mod failure;
+mod link;
 mod place;
 mod producer;
 mod publish;
+mod seat;
 mod source;
+mod window;
 
 use async_trait::async_trait;
 

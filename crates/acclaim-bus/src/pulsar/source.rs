@@ -9,14 +9,13 @@
 //! is moved, and when a topic goes to another broker), joins again. What it has stays its own until
 //! the broker says that it is not active: then somebody else has it.
 
-use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use futures::future::try_join_all;
 use pulsar::message::Payload;
-use pulsar::message::proto::{CommandMessage, MessageIdData};
+use pulsar::message::proto::CommandMessage;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout_at};
@@ -24,9 +23,11 @@ use tokio::time::{sleep, timeout_at};
 use super::batch;
 use super::client::{Client, partition_topic};
 use super::command;
-use super::connection::{Connection, Told, Whom};
+use super::connection::Told;
 use super::failure::Failure;
-use super::place::{Entry, MAX_BATCH_MESSAGES, ends};
+use super::link::Link;
+use super::place::Entry;
+use super::seat::Seat;
 use crate::error::{ConsumeError, TopicAt};
 use crate::held::Held;
 use crate::limits::Limits;
@@ -38,84 +39,12 @@ use crate::port::{Lag, Received, SeekTo};
 /// The waits before a consumer joins again: the first, and the longest.
 const PAUSE: Duration = Duration::from_millis(50);
 const MAX_PAUSE: Duration = Duration::from_millis(1_000);
-/// The most messages that one consumer asks for ahead.
-const MAX_WINDOW: usize = 1_000;
-
-/// A consumer that has joined.
-#[derive(Clone)]
-struct Link {
-    connection: Arc<Connection>,
-    consumer: u64,
-}
-
-impl Drop for Attempt {
-    /// A consumer that nobody has would be active and take nothing.
-    fn drop(&mut self) {
-        if let Some(Link {
-            connection,
-            consumer,
-        }) = self.0.take()
-        {
-            connection.forget(Whom::Consumer(consumer));
-            let number = connection.number();
-            connection.say(command::close_consumer(consumer, number));
-        }
-    }
-}
-
-/// A consumer that joins; it goes unless it is taken out.
-struct Attempt(Option<Link>);
 
 /// What came for a seat.
 enum Came {
     Joined(Link),
     Missed(Failure),
     Told(Told),
-}
-
-/// A partition of the topic, and our consumer there.
-#[derive(Default)]
-struct Seat {
-    /// Which consumer of ours it is; what came for an earlier one is thrown away.
-    term: u64,
-    link: Option<Link>,
-    missed: u32,
-    /// What came and is not held yet.
-    queue: VecDeque<Received>,
-    /// The last that is held, also where it was acknowledged since.
-    last_held: Option<u64>,
-    /// Messages that were asked for and did not come. Below nothing where a batch had more than were
-    /// left: the broker sends it whole, and owes so many fewer of those asked for next.
-    expected: i64,
-    /// The sizes of the batches that came and are not acknowledged.
-    sizes: BTreeMap<Entry, u32>,
-    /// What came in all, to know how many messages an entry has.
-    messages_seen: u64,
-    entries_seen: u64,
-}
-
-impl Seat {
-    fn newest(&self) -> Option<u64> {
-        let queued = self.queue.back().map(|event| event.position);
-        queued.or(self.last_held)
-    }
-
-    /// Begins anew, behind a position.
-    fn reset(&mut self, behind: Option<u64>) {
-        self.queue.clear();
-        self.sizes.clear();
-        self.last_held = behind;
-    }
-
-    /// What is left of everything behind a position of which all is done up to it.
-    fn done(&self, position: u64) -> MessageIdData {
-        let (entry, in_batch) = Entry::at(position);
-        let size = self.sizes.get(&entry).copied().unwrap_or(1);
-        if in_batch + 1 >= size {
-            return entry.id();
-        }
-        entry.id_of_rest(in_batch + 1, size)
-    }
 }
 
 /// The consumers of a member.
@@ -178,9 +107,11 @@ impl PulsarSource {
     fn join(&mut self, line: u32, pause: Duration) {
         let seat = self.seat(line);
         seat.term += 1;
-        seat.expected = 0;
+        seat.window.begin();
         seat.queue.clear();
-        drop(Attempt(seat.link.take()));
+        if let Some(link) = seat.link.take() {
+            link.close();
+        }
         let term = seat.term;
         let topic = partition_topic(&self.at.topic, line);
         let (group, name) = (self.group.clone(), self.name.clone());
@@ -192,18 +123,7 @@ impl PulsarSource {
             let listener =
                 Box::new(move |told| drop(listener.send((line, term, Came::Told(told)))));
             let deadline = Instant::now() + limit;
-            let joined = async {
-                let connection = client.broker_of(&topic, deadline).await?;
-                let consumer = connection.number();
-                connection.listen(Whom::Consumer(consumer), listener);
-                let mut attempt = Attempt(Some(Link {
-                    connection: Arc::clone(&connection),
-                    consumer,
-                }));
-                let ask = |number| command::subscribe(&topic, &group, &name, consumer, number);
-                connection.request(deadline, ask).await?;
-                attempt.0.take().ok_or(Failure::Silent)
-            };
+            let joined = Link::join(&client, &topic, (&group, &name), listener, deadline);
             let came = match joined.await {
                 Ok(link) => Came::Joined(link),
                 Err(failure) => Came::Missed(failure),
@@ -217,7 +137,7 @@ impl PulsarSource {
     fn hear(&mut self, held: &mut Held, (line, term, came): (u32, u64, Came)) {
         if self.seat(line).term != term {
             if let Came::Joined(link) = came {
-                drop(Attempt(Some(link)));
+                link.close();
             }
             return;
         }
@@ -259,6 +179,7 @@ impl PulsarSource {
     }
 
     fn take_in(&mut self, line: u32, message: &CommandMessage, payload: Payload) {
+        let cost = batch::cost(&payload);
         let Some((size, events)) = batch::read(line, message, payload) else {
             let id = &message.message_id;
             let why = format!(
@@ -269,9 +190,7 @@ impl PulsarSource {
             return;
         };
         let seat = self.seat(line);
-        seat.expected -= i64::from(size);
-        seat.messages_seen += u64::from(size);
-        seat.entries_seen += 1;
+        seat.window.take_in(cost, size);
         let newest = seat.newest();
         let is_new = |event: &Received| newest.is_none_or(|newest| newest < event.position);
         if size > 1 {
@@ -283,22 +202,17 @@ impl PulsarSource {
 
     /// Lets the brokers send so many messages that the windows are full, while there is room.
     fn ask_for_more(&mut self) {
-        let window = self.limits.max_held_events.clamp(1, MAX_WINDOW);
-        let window = i64::try_from(window).unwrap_or(i64::MAX);
         let queues = self.seats.iter().flat_map(|seat| &seat.queue);
         let bytes: usize = queues.map(|event| event.payload.len()).sum();
         if bytes >= self.limits.max_prefetch_bytes {
             return;
         }
+        let window = self.limits.window();
         for seat in &mut self.seats {
-            // No queue is as long.
-            let queued = i64::try_from(seat.queue.len()).unwrap_or(i64::MAX);
-            let ahead = seat.expected.saturating_add(queued);
-            if let Some(link) = seat.link.as_ref().filter(|_| ahead <= window / 2) {
-                let more = window - ahead;
-                seat.expected += more;
-                // A window and a batch are far below.
-                let permits = u32::try_from(more).unwrap_or(u32::MAX);
+            let Some(link) = &seat.link else {
+                continue;
+            };
+            while let Some(permits) = seat.window.ask(window, seat.queue.len()) {
                 link.connection.say(command::flow(link.consumer, permits));
             }
         }
@@ -382,32 +296,6 @@ impl PulsarSource {
     }
 }
 
-fn seek_command(
-    to: &SeekTo,
-    position: Option<u64>,
-    consumer: u64,
-    number: u64,
-) -> pulsar::message::proto::BaseCommand {
-    let (beginning, end) = ends();
-    match (to, position) {
-        // Brokers count times by i64.
-        (SeekTo::Time(millis), _) => {
-            command::seek_time(consumer, (*millis).min(i64::MAX.unsigned_abs()), number)
-        }
-        (SeekTo::End, _) => command::seek_message(consumer, end, number),
-        (_, Some(position)) => {
-            let (entry, in_batch) = Entry::at(position);
-            let id = match in_batch {
-                0 => entry.id(),
-                // How long the batch is nobody knows here; the bits behind it mean nothing.
-                first => entry.id_of_rest(first, MAX_BATCH_MESSAGES),
-            };
-            command::seek_message(consumer, id, number)
-        }
-        _ => command::seek_message(consumer, beginning, number),
-    }
-}
-
 #[async_trait]
 impl Source for PulsarSource {
     async fn turn(&mut self, held: &mut Held, room: usize, until: Instant) -> Answer<()> {
@@ -460,10 +348,7 @@ impl Source for PulsarSource {
         let links = self.links(call, held, &lines, deadline).await?;
         let seek = |((_, link), (_, position)): ((u32, Link), &(u32, Option<u64>))| {
             let position = *position;
-            async move {
-                let ask = |number| seek_command(to, position, link.consumer, number);
-                link.connection.request(deadline, ask).await
-            }
+            async move { link.seek(to, position, deadline).await }
         };
         let answers = try_join_all(links.into_iter().zip(&moves).map(seek)).await;
         answers.map_err(|failure| self.bus(call, &failure))?;
@@ -501,8 +386,7 @@ impl Source for PulsarSource {
             here.dedup_by_key(|position| Entry::at(*position).0);
             // The broker counts entries. Those that did not come yet are taken to be as the others.
             let elsewhere = entries.saturating_sub(here.len() as u64);
-            let each = seat.messages_seen / seat.entries_seen.max(1);
-            let lag = held.lag(line, events + elsewhere * each.max(1));
+            let lag = held.lag(line, events + seat.window.messages_in(elsewhere));
             lags.push(lag);
         }
         Ok(lags)
