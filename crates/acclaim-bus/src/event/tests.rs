@@ -262,6 +262,8 @@ fn a_wrong_value_is_named() {
         ("epoch", json!(-1)),
         ("epoch", json!(2_147_483_648_u64)),
         ("life", json!("0")),
+        ("life", json!(2_147_483_648_u64)),
+        ("turn", json!(2_147_483_648_u64)),
         ("data", json!([])),
         ("data.kind", json!(1)),
         ("data.userId", json!(-1)),
@@ -300,6 +302,22 @@ fn a_wrong_value_is_named() {
             !schema.is_valid(&event),
             "the schema takes {name} = {value}"
         );
+    }
+}
+
+#[test]
+fn the_largest_numbers_are_read() {
+    let schema = schema();
+    let largest = u64::from(MAX_JOURNAL_NUMBER);
+    for field in ["epoch", "life", "turn", "data.count"] {
+        let most = if field == "data.count" {
+            MAX_COUNT
+        } else {
+            largest
+        };
+        let event = with(field, json!(most));
+        assert!(read(&event.to_string()).is_ok(), "{field}");
+        assert!(schema.is_valid(&event), "{field}");
     }
 }
 

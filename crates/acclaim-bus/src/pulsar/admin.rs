@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout_at;
 use tokio_rustls::TlsConnector;
@@ -98,6 +98,11 @@ async fn exchange(
     };
     stream.write_all(request.as_bytes()).await?;
     stream.flush().await?;
+    read_answer(stream).await
+}
+
+/// What is longer is cut: only its first line says anything.
+async fn read_answer(stream: impl AsyncRead + Unpin) -> std::io::Result<String> {
     let mut answer = Vec::new();
     stream
         .take(MAX_ANSWER_BYTES)
@@ -144,5 +149,14 @@ mod tests {
     fn answers_have_a_status() {
         assert_eq!(status("HTTP/1.1 204 No Content\r\n\r\n"), Some(204));
         assert_eq!(status("what"), None);
+    }
+
+    #[tokio::test]
+    async fn of_an_answer_so_much_is_read() {
+        let longest = usize::try_from(MAX_ANSWER_BYTES).unwrap();
+        for (bytes, read) in [(longest, longest), (longest + 1, longest)] {
+            let answer = vec![b'x'; bytes];
+            assert_eq!(read_answer(&answer[..]).await.unwrap().len(), read);
+        }
     }
 }

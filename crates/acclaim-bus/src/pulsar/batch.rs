@@ -245,4 +245,14 @@ mod tests {
             );
         }
     }
+
+    #[test]
+    fn a_batch_is_unpacked_up_to_its_longest() {
+        let mut payload = write(&[single(0, &"long ".repeat(1_000))], "p", 0);
+        for (bytes, is_read) in [(MAX_UNPACKED_BYTES, true), (MAX_UNPACKED_BYTES + 1, false)] {
+            // What it says; it may be less.
+            payload.metadata.uncompressed_size = u32::try_from(bytes).ok();
+            assert_eq!(unpack(&payload).is_some(), is_read, "{bytes}");
+        }
+    }
 }

@@ -21,6 +21,7 @@ use crate::url::{Address, BusUrl};
 
 /// How often a broker may send us to another one for one topic.
 const MAX_REDIRECTS: usize = 10;
+
 /// Connections to the brokers of a Pulsar. Dropping it closes those that nobody else has.
 pub struct Client {
     url: BusUrl,
@@ -79,7 +80,8 @@ impl Client {
     ) -> Result<Arc<Connection>, Failure> {
         let mut connection = self.entrance(deadline).await?;
         let mut authoritative = false;
-        for _ in 0..MAX_REDIRECTS {
+        let mut redirects = 0;
+        loop {
             let request = |number| command::lookup(topic, authoritative, number);
             let answer = connection.request(deadline, request).await?;
             let unclear = || Failure::Broken(format!("where {topic} is was not told"));
@@ -90,6 +92,10 @@ impl Client {
             };
             let url = url.filter(|url| !url.is_empty()).ok_or_else(unclear)?;
             let broker = url.split_once("://").map_or(url.as_str(), |(_, at)| at);
+            let is_redirect = found.response == Some(LookupType::Redirect.into());
+            if is_redirect {
+                redirects = sent_on(topic, redirects)?;
+            }
             let next = match found.proxy_through_service_url {
                 Some(true) => {
                     let place = Place {
@@ -100,14 +106,12 @@ impl Client {
                 }
                 _ => self.connected(direct(broker), deadline).await?,
             };
-            if found.response != Some(LookupType::Redirect.into()) {
+            if !is_redirect {
                 return Ok(next);
             }
             authoritative = found.authoritative.unwrap_or(false);
             connection = next;
         }
-        let why = format!("brokers sent us {MAX_REDIRECTS} times to others for {topic}");
-        Err(Failure::Broken(why))
     }
 
     fn first_host(&self) -> &Address {
@@ -173,6 +177,15 @@ impl Client {
     }
 }
 
+/// How often brokers have sent us on for a topic, with this time. They may send us round in circles.
+fn sent_on(topic: &str, before: usize) -> Result<usize, Failure> {
+    if before < MAX_REDIRECTS {
+        return Ok(before + 1);
+    }
+    let why = format!("brokers sent us more than {MAX_REDIRECTS} times to others for {topic}");
+    Err(Failure::Broken(why))
+}
+
 fn direct(address: &str) -> Place {
     Place {
         address: address.to_owned(),
@@ -183,4 +196,20 @@ fn direct(address: &str) -> Place {
 /// The topic that is one of the partitions of a topic.
 pub fn partition_topic(topic: &str, partition: u32) -> String {
     format!("{topic}-partition-{partition}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn brokers_may_send_us_on_so_often_and_no_more() {
+        assert_eq!(sent_on("t", MAX_REDIRECTS - 1), Ok(MAX_REDIRECTS));
+        let refused = sent_on("t", MAX_REDIRECTS).unwrap_err();
+        assert!(matches!(refused, Failure::Broken(_)), "{refused}");
+        assert!(
+            refused.to_string().ends_with("to others for t"),
+            "{refused}"
+        );
+    }
 }

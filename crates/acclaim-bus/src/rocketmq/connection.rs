@@ -247,13 +247,18 @@ fn end(open: &mut Open, why: &str) {
 }
 
 async fn read_frame(source: &mut ReadHalf<Box<dyn Stream>>) -> std::io::Result<Vec<u8>> {
-    let length = source.read_u32().await?;
-    if length > MAX_FRAME_BYTES {
-        return Err(std::io::Error::other(format!("a frame of {length} bytes")));
-    }
-    let mut frame = vec![0; length as usize];
+    let length = frame_length(source.read_u32().await?)?;
+    let mut frame = vec![0; length];
     source.read_exact(&mut frame).await?;
     Ok(frame)
+}
+
+/// The length of a frame that is read, before there is memory for it.
+fn frame_length(said: u32) -> std::io::Result<usize> {
+    if said > MAX_FRAME_BYTES {
+        return Err(std::io::Error::other(format!("a frame of {said} bytes")));
+    }
+    Ok(said as usize)
 }
 
 fn parse(frame: &[u8]) -> Option<(Header, &[u8])> {
@@ -278,5 +283,12 @@ mod tests {
             assert!(parse(&written[4..short]).is_none(), "{short}");
         }
         assert!(parse(&[0xFF; 40]).is_none());
+    }
+
+    #[test]
+    fn a_frame_has_a_longest_length() {
+        let longest = usize::try_from(MAX_FRAME_BYTES).unwrap();
+        assert_eq!(frame_length(MAX_FRAME_BYTES).unwrap(), longest);
+        assert!(frame_length(MAX_FRAME_BYTES + 1).is_err());
     }
 }

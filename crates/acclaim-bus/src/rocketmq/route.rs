@@ -132,4 +132,13 @@ mod tests {
     fn an_ordered_topic_has_its_queues_also_where_a_broker_is_away() {
         assert_eq!(names(&route("\"c:2;a:1\"")), ["a0", "c0", "c1"]);
     }
+
+    #[test]
+    fn an_order_has_so_many_queues_and_no_more() {
+        let most = usize::try_from(MAX_QUEUES).unwrap();
+        let count = |queues: u32| route(&format!("\"c:{queues}\"")).queues().len();
+        assert_eq!(count(MAX_QUEUES), most);
+        // Then it is passed over.
+        assert_eq!(count(MAX_QUEUES + 1), 3);
+    }
 }
