@@ -1,8 +1,12 @@
-//! Trying again what may come to be.
+//! Trying again what may come to be, and what it means that it did not.
 
+use std::fmt::Display;
 use std::time::{Duration, Instant};
 
 use tokio::time::sleep;
+
+use crate::error::{OpenError, TopicAt};
+use crate::limits::Limits;
 
 /// The waits between attempts: the first, and the longest.
 pub const PAUSE: Duration = Duration::from_millis(50);
@@ -42,6 +46,28 @@ pub async fn persist<T, E: Passing, F: Future<Output = Result<T, E>>>(
         sleep(pause.min(left / 2)).await;
         pause = (pause * 2).min(MAX_PAUSE);
     }
+}
+
+/// A failure as the end of an attempt to open.
+pub fn opening<F: Passing + Display>(
+    failure: &F,
+    is_distrust: bool,
+    at: &TopicAt,
+    limits: &Limits,
+) -> OpenError {
+    let (at, why) = (at.clone(), failure.to_string());
+    if is_distrust {
+        return OpenError::Credentials { at, why };
+    }
+    if failure.may_pass() {
+        let after_millis = limits.call_timeout_millis;
+        return OpenError::Unreachable {
+            at,
+            after_millis,
+            why,
+        };
+    }
+    OpenError::Other { at, why }
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use redis::{ErrorKind, RedisError};
 
 use crate::error::{OpenError, TopicAt};
 use crate::limits::Limits;
-use crate::persist::Passing;
+use crate::persist::{Passing, opening};
 
 /// Why a call was not answered as it should.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -83,20 +83,8 @@ impl Failure {
     }
 
     /// As the end of an attempt to open.
-    pub fn opening(self, at: &TopicAt, limits: &Limits) -> OpenError {
-        let (at, why) = (at.clone(), self.to_string());
-        if matches!(self, Self::Distrust(_)) {
-            return OpenError::Credentials { at, why };
-        }
-        if self.may_pass() {
-            let after_millis = limits.call_timeout_millis;
-            return OpenError::Unreachable {
-                at,
-                after_millis,
-                why,
-            };
-        }
-        OpenError::Other { at, why }
+    pub fn opening(&self, at: &TopicAt, limits: &Limits) -> OpenError {
+        opening(self, matches!(self, Self::Distrust(_)), at, limits)
     }
 }
 

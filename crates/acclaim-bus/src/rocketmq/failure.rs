@@ -2,7 +2,7 @@
 
 use crate::error::{OpenError, TopicAt};
 use crate::limits::Limits;
-use crate::persist::Passing;
+use crate::persist::{Passing, opening};
 
 pub const SUCCESS: i32 = 0;
 const SYSTEM_ERROR: i32 = 1;
@@ -64,16 +64,7 @@ impl Failure {
     }
 
     /// As the end of an attempt to open.
-    pub fn opening(self, at: &TopicAt, limits: &Limits) -> OpenError {
-        let (at, why) = (at.clone(), self.to_string());
-        match self {
-            failure if failure.is_about_us() => OpenError::Credentials { at, why },
-            failure if failure.may_pass() => OpenError::Unreachable {
-                at,
-                after_millis: limits.call_timeout_millis,
-                why,
-            },
-            _ => OpenError::Other { at, why },
-        }
+    pub fn opening(&self, at: &TopicAt, limits: &Limits) -> OpenError {
+        opening(self, self.is_about_us(), at, limits)
     }
 }
