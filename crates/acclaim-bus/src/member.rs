@@ -42,6 +42,19 @@ pub trait Source: Send + 'static {
     async fn lag(&mut self, held: &mut Held, deadline: Instant) -> Answer<Vec<Lag>>;
 }
 
+/// The lines that a seek moves, each with its position where the seek gives one.
+#[cfg(any(feature = "pulsar", feature = "rocketmq"))]
+pub fn moves(held: &Held, to: &SeekTo) -> Vec<(u32, Option<u64>)> {
+    match to {
+        SeekTo::Positions(given) => {
+            let ours = given.iter().filter(|(line, _)| held.has(*line));
+            ours.map(|(line, position)| (*line, Some(*position)))
+                .collect()
+        }
+        _ => held.bus_partitions().map(|line| (line, None)).collect(),
+    }
+}
+
 /// A member of a group.
 struct Member<S> {
     source: S,
@@ -179,5 +192,21 @@ impl<S: Source> Member<S> {
             self.held.forget(&finished);
         }
         Ok(acknowledged)
+    }
+}
+
+#[cfg(all(test, any(feature = "pulsar", feature = "rocketmq")))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_seek_moves_what_is_ours() {
+        let mut held = Held::default();
+        assert_eq!(moves(&held, &SeekTo::End), []);
+        held.begin(1);
+        held.begin(2);
+        assert_eq!(moves(&held, &SeekTo::End), [(1, None), (2, None)]);
+        let given = SeekTo::Positions(vec![(2, 7), (3, 8)]);
+        assert_eq!(moves(&held, &given), [(2, Some(7))]);
     }
 }

@@ -31,7 +31,7 @@ use super::seat::{Seat, Wanted, Wish};
 use crate::error::{ConsumeError, TopicAt};
 use crate::held::Held;
 use crate::limits::Limits;
-use crate::member::Source;
+use crate::member::{Source, moves};
 use crate::orders::Answer;
 use crate::persist::Passing;
 use crate::port::{Lag, Received, SeekTo};
@@ -296,14 +296,7 @@ impl RocketMqSource {
         deadline: Instant,
     ) -> Vec<(u32, Option<u64>)> {
         loop {
-            let moves: Vec<_> = match to {
-                SeekTo::Positions(given) => {
-                    let ours = given.iter().filter(|(line, _)| held.has(*line));
-                    ours.map(|(line, position)| (*line, Some(*position)))
-                        .collect()
-                }
-                _ => held.bus_partitions().map(|line| (line, None)).collect(),
-            };
+            let moves = moves(held, to);
             if !moves.is_empty() || !self.listen(held, deadline).await {
                 return moves;
             }
