@@ -34,6 +34,8 @@ pub mod pulsar;
 pub mod redis;
 #[cfg(feature = "rocketmq")]
 pub mod rocketmq;
+#[cfg(any(feature = "pulsar", feature = "redis", feature = "rocketmq"))]
+mod room;
 #[cfg(any(feature = "pulsar", feature = "rocketmq"))]
 mod tls;
 pub mod url;

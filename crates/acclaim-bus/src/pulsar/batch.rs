@@ -14,20 +14,12 @@ use pulsar::message::proto::{
 };
 
 use super::place::{Entry, MAX_BATCH_MESSAGES, is_left};
+use crate::parts::Single;
 use crate::port::Received;
 
 /// The longest batch that is unpacked, in bytes. Nobody sends longer ones: brokers take 5 MB, and a
 /// hundredfold of what comes is not of this world.
 const MAX_UNPACKED_BYTES: usize = 64 << 20;
-
-/// A message to be written.
-#[derive(Clone, Debug)]
-pub struct Single {
-    /// What it is ordered by.
-    pub key: String,
-    pub payload: Bytes,
-    pub properties: Vec<(&'static str, String)>,
-}
 
 /// Writes messages as one. They are at most [`MAX_BATCH_MESSAGES`].
 pub fn write(messages: &[Single], producer_name: &str, sequence_id: u64) -> Payload {
@@ -39,7 +31,7 @@ pub fn write(messages: &[Single], producer_name: &str, sequence_id: u64) -> Payl
         };
         let metadata = SingleMessageMetadata {
             properties: message.properties.iter().map(property).collect(),
-            partition_key: Some(message.key.clone()),
+            partition_key: Some(message.key_text()),
             // Limits keep it far below.
             payload_size: i32::try_from(message.payload.len()).unwrap_or(i32::MAX),
             ..SingleMessageMetadata::default()
@@ -57,7 +49,7 @@ pub fn write(messages: &[Single], producer_name: &str, sequence_id: u64) -> Payl
         sequence_id,
         publish_time: u64::try_from(now.as_millis()).unwrap_or(u64::MAX),
         num_messages_in_batch: i32::try_from(messages.len()).ok(),
-        partition_key: messages.first().map(|message| message.key.clone()),
+        partition_key: messages.first().map(Single::key_text),
         ..MessageMetadata::default()
     };
     let packed = lz4_flex::block::compress(&plain);
@@ -155,7 +147,7 @@ mod tests {
 
     fn single(number: usize, payload: &str) -> Single {
         Single {
-            key: number.to_string(),
+            key: number.to_string().into(),
             payload: payload.to_owned().into(),
             properties: vec![("reason", "none".to_owned())],
         }

@@ -8,13 +8,15 @@ use parking_lot::Mutex;
 use pulsar::message::Message;
 use pulsar::message::proto::base_command::Type;
 use pulsar::message::proto::{BaseCommand, CommandSend};
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::sync::oneshot;
 
-use super::batch::{self, Single};
+use super::batch;
 use super::client::Client;
 use super::command;
 use super::connection::{Connection, Told, Whom};
 use super::failure::Failure;
+use crate::parts::Single;
+use crate::room::Taken;
 
 /// What became of a batch.
 pub type Stored = oneshot::Receiver<Result<(), Failure>>;
@@ -32,7 +34,7 @@ struct Sent {
     closed: Option<Failure>,
     next_sequence: u64,
     /// Batches that were not answered, with the room in the queue that they take.
-    waiting: HashMap<u64, (oneshot::Sender<Result<(), Failure>>, OwnedSemaphorePermit)>,
+    waiting: HashMap<u64, (oneshot::Sender<Result<(), Failure>>, Taken)>,
 }
 
 impl Sent {
@@ -86,7 +88,7 @@ impl Producer {
     }
 
     /// Sends a batch behind those that were sent before. `room` is given back with the answer.
-    pub fn send(&self, messages: &[Single], room: OwnedSemaphorePermit) -> Result<Stored, Failure> {
+    pub fn send(&self, messages: &[Single], room: Taken) -> Result<Stored, Failure> {
         let mut sent = self.sent.lock();
         if let Some(failure) = &sent.closed {
             return Err(failure.clone());

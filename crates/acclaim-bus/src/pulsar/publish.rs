@@ -14,25 +14,26 @@ use std::time::Instant;
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
-use tokio::sync::Semaphore;
 use tokio::time::timeout_at;
 
-use super::batch::Single;
 use super::client::{Client, partition_topic};
 use super::failure::Failure;
 use super::place::MAX_BATCH_MESSAGES;
 use super::producer::{Producer, Stored};
 use crate::error::{OpenError, PublishError, TopicAt};
-use crate::limits::{Limits, cut};
-use crate::orders::{DeadLetters, ORIGIN, REASON, origin};
-use crate::parts::{by_line, parts};
+use crate::limits::Limits;
+use crate::orders::DeadLetters;
+use crate::parts::{self, Lines, Most, Single};
 use crate::persist::persist;
 use crate::port::{Outgoing, Publisher, Received};
+use crate::room::Room;
 use crate::url::BusUrl;
 
-/// The longest batch before compression, unless one event alone is longer. Far below the 5 MB that
-/// brokers take, with the metadata.
-const MAX_BATCH_BYTES: usize = 256 << 10;
+/// The longest batch before compression. Far below the 5 MB that brokers take, with the metadata.
+const MOST: Most = Most {
+    messages: MAX_BATCH_MESSAGES as usize,
+    bytes: 256 << 10,
+};
 
 /// Publishes to the topic of the events.
 pub struct PulsarPublisher {
@@ -54,15 +55,7 @@ impl PulsarPublisher {
 impl Publisher for PulsarPublisher {
     async fn publish(&self, events: &[Outgoing]) -> Result<(), PublishError> {
         self.line.limits.allow(events)?;
-        let messages = events.iter().map(|event| {
-            let single = Single {
-                key: event.key(),
-                payload: event.payload.clone(),
-                properties: Vec::new(),
-            };
-            (event.bus_partition(self.bus_partitions), single)
-        });
-        let messages = by_line(messages);
+        let messages = parts::events(events, self.bus_partitions);
         let deadline = Instant::now() + self.line.limits.publish_timeout();
         self.line.send(messages, deadline).await
     }
@@ -92,17 +85,9 @@ impl DeadLetters for PulsarDeadLetters {
     ) -> Result<(), PublishError> {
         let limits = &self.line.limits;
         let deadline = Instant::now() + limits.publish_timeout();
-        let reason = cut(reason, limits.max_reason_bytes);
         let bus_partitions = self.line.partitions(deadline).await?;
-        let messages = events.iter().map(|event| {
-            let single = Single {
-                key: String::from_utf8_lossy(&event.key).into_owned(),
-                payload: event.payload.clone(),
-                properties: vec![(REASON, reason.to_owned()), (ORIGIN, origin(event, from))],
-            };
-            (event.bus_partition % bus_partitions.max(1), single)
-        });
-        self.line.send(by_line(messages), deadline).await
+        let messages = parts::dead_letters(events, reason, from, limits, bus_partitions);
+        self.line.send(messages, deadline).await
     }
 }
 
@@ -118,8 +103,7 @@ struct Line {
 struct Session {
     client: Client,
     producers: tokio::sync::Mutex<BTreeMap<u32, Arc<Producer>>>,
-    /// Room for what was sent and is not answered, in bytes.
-    room: Arc<Semaphore>,
+    room: Room,
 }
 
 /// Gives the session up unless the call came to a good end, also when the call is dropped.
@@ -149,12 +133,6 @@ impl Line {
         }
     }
 
-    fn queue_bytes(&self) -> u32 {
-        let bytes = u32::try_from(self.limits.max_queued_bytes).unwrap_or(u32::MAX);
-        // A semaphore takes no more than this on 32 bits.
-        bytes.clamp(1, u32::MAX >> 3)
-    }
-
     fn session(&self) -> Result<Arc<Session>, OpenError> {
         let mut current = self.current.lock();
         if let Some(session) = &*current {
@@ -163,7 +141,7 @@ impl Line {
         let session = Session {
             client: Client::new(&self.url, &self.limits)?,
             producers: tokio::sync::Mutex::default(),
-            room: Arc::new(Semaphore::new(self.queue_bytes() as usize)),
+            room: Room::new(&self.limits),
         };
         Ok(Arc::clone(current.insert(Arc::new(session))))
     }
@@ -177,11 +155,7 @@ impl Line {
     }
 
     /// Sends messages to each partition in order, and waits until the brokers have all of them.
-    async fn send(
-        &self,
-        messages: BTreeMap<u32, Vec<Single>>,
-        deadline: Instant,
-    ) -> Result<(), PublishError> {
+    async fn send(&self, messages: Lines, deadline: Instant) -> Result<(), PublishError> {
         let events = messages.values().map(Vec::len).sum();
         if events == 0 {
             return Ok(());
@@ -229,16 +203,8 @@ impl Line {
     ) -> Result<(), Failure> {
         let mut sent: Vec<(usize, Stored)> = Vec::new();
         for (producer, messages) in ready {
-            let most_bytes = MAX_BATCH_BYTES.min(self.limits.max_queued_bytes);
-            let bytes_of = |message: &Single| message.payload.len();
-            for batch in parts(messages, MAX_BATCH_MESSAGES as usize, most_bytes, bytes_of) {
-                let bytes = batch.iter().map(bytes_of).sum::<usize>();
-                let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
-                // What is longer than the whole queue takes all of it.
-                let room = Arc::clone(&session.room)
-                    .acquire_many_owned(bytes.clamp(1, self.queue_bytes()));
-                let closed = |_| Failure::Broken("the session ended".to_owned());
-                let room = room.await.map_err(closed)?;
+            for batch in MOST.parts(messages, &self.limits) {
+                let room = session.room.take(parts::bytes(batch)).await;
                 sent.push((batch.len(), producer.send(batch, room)?));
             }
         }
@@ -269,5 +235,15 @@ impl Session {
         let producer = Arc::new(persist(deadline, open).await?);
         producers.insert(bus_partition, Arc::clone(&producer));
         Ok(producer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_has_so_much_and_no_more() {
+        parts::tests::end_at(MOST, 1_024, 256 << 10);
     }
 }

@@ -7,15 +7,12 @@
 //! Invariant: after a call has failed, nothing more of it is sent. What the server still had in its
 //! hands comes in front of the repetition or among it, each event behind those that were before it.
 
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use futures::future::try_join_all;
 use parking_lot::Mutex;
-use tokio::sync::Semaphore;
 use tokio::time::timeout_at;
 
 use super::check::partitions;
@@ -25,16 +22,19 @@ use super::keys;
 use super::place::MAX_NUMBER;
 use super::script::{Call, PUBLISH};
 use crate::error::{OpenError, PublishError, TopicAt};
-use crate::limits::{Limits, cut};
-use crate::orders::{DeadLetters, ORIGIN, REASON, origin};
-use crate::parts::{by_line, parts};
+use crate::limits::Limits;
+use crate::orders::DeadLetters;
+use crate::parts::{self, Lines, Most, Single};
 use crate::persist::{Passing, persist};
 use crate::port::{Outgoing, Publisher, Received};
+use crate::room::Room;
 use crate::url::BusUrl;
 
 /// The most that one script adds: while it does, the server does nothing else.
-const MAX_PART_MESSAGES: usize = 500;
-const MAX_PART_BYTES: usize = 256 << 10;
+const MOST: Most = Most {
+    messages: 500,
+    bytes: 256 << 10,
+};
 /// Under which names an entry carries the two parts of a message.
 pub const KEY: &str = "key";
 /// See [`KEY`].
@@ -61,15 +61,8 @@ impl Publisher for RedisPublisher {
     async fn publish(&self, events: &[Outgoing]) -> Result<(), PublishError> {
         self.line.limits.allow(events)?;
         let deadline = Instant::now() + self.line.limits.publish_timeout();
-        let messages = events.iter().map(|event| {
-            let message = Message {
-                key: event.key().into(),
-                payload: event.payload.clone(),
-                more: Vec::new(),
-            };
-            (event.bus_partition(self.bus_partitions), message)
-        });
-        self.line.send(by_line(messages), deadline).await
+        let messages = parts::events(events, self.bus_partitions);
+        self.line.send(messages, deadline).await
     }
 }
 
@@ -97,24 +90,10 @@ impl DeadLetters for RedisDeadLetters {
     ) -> Result<(), PublishError> {
         let limits = &self.line.limits;
         let deadline = Instant::now() + limits.publish_timeout();
-        let reason = cut(reason, limits.max_reason_bytes);
         let bus_partitions = self.line.partitions(deadline).await?;
-        let messages = events.iter().map(|event| {
-            let message = Message {
-                key: event.key.clone(),
-                payload: event.payload.clone(),
-                more: vec![(REASON, reason.to_owned()), (ORIGIN, origin(event, from))],
-            };
-            (event.bus_partition % bus_partitions.max(1), message)
-        });
-        self.line.send(by_line(messages), deadline).await
+        let messages = parts::dead_letters(events, reason, from, limits, bus_partitions);
+        self.line.send(messages, deadline).await
     }
-}
-
-struct Message {
-    key: Bytes,
-    payload: Bytes,
-    more: Vec<(&'static str, String)>,
 }
 
 /// A topic that is published to.
@@ -122,8 +101,7 @@ struct Line {
     client: Client,
     limits: Limits,
     at: TopicAt,
-    /// Room for what was sent and is not answered, in bytes.
-    room: Semaphore,
+    room: Room,
 }
 
 /// What is known of a call while it is under way.
@@ -149,7 +127,7 @@ impl Line {
             client: Client::new(url, limits)?,
             limits: limits.clone(),
             at,
-            room: Semaphore::new(queue_bytes(limits) as usize),
+            room: Room::new(limits),
         })
     }
 
@@ -163,11 +141,7 @@ impl Line {
     }
 
     /// Sends messages to each bus partition in order, and waits until the server has all of them.
-    async fn send(
-        &self,
-        messages: BTreeMap<u32, Vec<Message>>,
-        deadline: Instant,
-    ) -> Result<(), PublishError> {
+    async fn send(&self, messages: Lines, deadline: Instant) -> Result<(), PublishError> {
         let events = messages.values().map(Vec::len).sum();
         let sent = Sent::default();
         let lines = messages
@@ -194,20 +168,12 @@ impl Line {
     async fn send_line(
         &self,
         line: u32,
-        messages: &[Message],
+        messages: &[Single],
         deadline: Instant,
         sent: &Sent,
     ) -> Result<(), Unsent> {
-        let most_bytes = MAX_PART_BYTES.min(self.limits.max_queued_bytes);
-        let bytes_of = |message: &Message| message.payload.len();
-        for part in parts(messages, MAX_PART_MESSAGES, most_bytes, bytes_of) {
-            let bytes = part.iter().map(bytes_of).sum::<usize>();
-            let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
-            // What is longer than the whole queue takes all of it.
-            let room = bytes.clamp(1, queue_bytes(&self.limits));
-            let room = self.room.acquire_many(room).await;
-            let _room =
-                room.map_err(|_| Unsent(Failure::Away("the publisher ended".to_owned())))?;
+        for part in MOST.parts(messages, &self.limits) {
+            let _room = self.room.take(parts::bytes(part)).await;
             let call = self.call(line, part);
             let publish = || async {
                 let published = self.client.call::<()>(&call, deadline).await;
@@ -224,10 +190,10 @@ impl Line {
         Ok(())
     }
 
-    fn call(&self, line: u32, part: &[Message]) -> Call {
+    fn call(&self, line: u32, part: &[Single]) -> Call {
         let limits = &self.limits;
         // All of a part have as many.
-        let more = part.first().map_or(0, |message| message.more.len());
+        let more = part.first().map_or(0, |message| message.properties.len());
         let mut call = Call::of(&PUBLISH, &[keys::stream(&self.at.topic, line)])
             .arg(limits.stream_keep_millis)
             .arg(limits.stream_max_events)
@@ -236,7 +202,7 @@ impl Line {
         for message in part {
             call = call.arg(KEY).arg(&message.key[..]);
             call = call.arg(EVENT).arg(&message.payload[..]);
-            for (name, text) in &message.more {
+            for (name, text) in &message.properties {
                 call = call.arg(*name).arg(text);
             }
         }
@@ -244,8 +210,12 @@ impl Line {
     }
 }
 
-fn queue_bytes(limits: &Limits) -> u32 {
-    let bytes = u32::try_from(limits.max_queued_bytes).unwrap_or(u32::MAX);
-    // A semaphore takes no more than this on 32 bits.
-    bytes.clamp(1, u32::MAX >> 3)
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_script_adds_so_much_and_no_more() {
+        parts::tests::end_at(MOST, 500, 256 << 10);
+    }
 }

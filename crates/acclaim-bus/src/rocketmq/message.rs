@@ -2,6 +2,7 @@
 
 use bytes::{Buf, BufMut, Bytes};
 
+use crate::parts::Single;
 use crate::port::Received;
 
 /// The property that has what a message is ordered by.
@@ -17,14 +18,6 @@ const MAGIC_LONG_TOPIC: u32 = 0xDAA3_20AB;
 /// The bits of a message whose hosts have IPv6 addresses.
 const BORN_HOST_V6: u32 = 0x10;
 const STORE_HOST_V6: u32 = 0x20;
-
-/// A message to be written.
-#[derive(Clone, Debug)]
-pub struct Single {
-    pub key: String,
-    pub payload: Bytes,
-    pub properties: Vec<(&'static str, String)>,
-}
 
 /// Writes messages as the body of one request.
 pub fn write(messages: &[Single]) -> Vec<u8> {
@@ -47,7 +40,7 @@ pub fn write(messages: &[Single]) -> Vec<u8> {
 
 fn properties(message: &Single) -> String {
     let mut text = String::new();
-    let key = [(KEYS, message.key.clone())];
+    let key = [(KEYS, message.key_text())];
     for (name, value) in key.iter().chain(&message.properties) {
         let plain = |c: &char| !matches!(*c, NAME_END | PROPERTY_END);
         let value: String = value.chars().filter(plain).collect();
@@ -192,7 +185,7 @@ mod tests {
     #[test]
     fn what_is_written_says_its_lengths() {
         let single = Single {
-            key: "17".to_owned(),
+            key: "17".into(),
             payload: Bytes::from_static(b"body"),
             properties: vec![("reason", "a\u{1}b\u{2}c".to_owned())],
         };
@@ -205,7 +198,7 @@ mod tests {
     #[test]
     fn properties_that_do_not_fit_are_left_out() {
         let single = |bytes: usize| Single {
-            key: "1".to_owned(),
+            key: "1".into(),
             payload: Bytes::new(),
             properties: vec![("r", "x".repeat(bytes))],
         };

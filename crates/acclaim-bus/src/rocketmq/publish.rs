@@ -5,27 +5,25 @@
 //! it for each queue may still come true, the next one in order; its repetition begins with the same
 //! events or earlier ones, so nothing is overtaken.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use futures::future::try_join_all;
-use tokio::sync::Semaphore;
 use tokio::time::timeout_at;
 
 use super::client::Client;
 use super::connection::Request;
 use super::failure::Failure;
-use super::message::{self, Single};
+use super::message;
 use super::route::Queue;
 use crate::error::{OpenError, PublishError, TopicAt};
-use crate::limits::{Limits, cut};
-use crate::orders::{DeadLetters, ORIGIN, REASON, origin};
-use crate::parts::{by_line, parts};
+use crate::limits::Limits;
+use crate::orders::DeadLetters;
+use crate::parts::{self, Lines, Most, Single};
 use crate::persist::persist;
 use crate::port::{Outgoing, Publisher, Received};
+use crate::room::Room;
 use crate::url::BusUrl;
 
 const SEND_BATCH: i32 = 320;
@@ -33,10 +31,11 @@ const SEND_BATCH: i32 = 320;
 const GROUP: &str = "acclaim";
 /// The topic that brokers make others after; unused, since topics are there.
 const TEMPLATE: &str = "TBW102";
-/// The longest request, unless one event alone is longer. Brokers take 4 MB.
-const MAX_BATCH_BYTES: usize = 256 << 10;
-/// The most messages of a request.
-const MAX_BATCH_MESSAGES: usize = 1_000;
+/// The longest request. Brokers take 4 MB.
+const MOST: Most = Most {
+    messages: 1_000,
+    bytes: 256 << 10,
+};
 
 /// Publishes to the topic of the events.
 pub struct RocketMqPublisher {
@@ -56,18 +55,9 @@ impl RocketMqPublisher {
 impl Publisher for RocketMqPublisher {
     async fn publish(&self, events: &[Outgoing]) -> Result<(), PublishError> {
         self.line.limits.allow(events)?;
-        let messages = events.iter().map(|event| {
-            let message = Single {
-                key: event.key(),
-                payload: event.payload.clone(),
-                properties: Vec::new(),
-            };
-            (event.bus_partition(number_of(&self.queues)), message)
-        });
+        let messages = parts::events(events, number_of(&self.queues));
         let deadline = Instant::now() + self.line.limits.publish_timeout();
-        self.line
-            .send(&self.queues, by_line(messages), deadline)
-            .await
+        self.line.send(&self.queues, messages, deadline).await
     }
 }
 
@@ -100,16 +90,8 @@ impl DeadLetters for RocketMqDeadLetters {
         let queues = queues.map_err(|failure| failure.opening(at, limits))?;
         let queues = queues.filter(|queues| !queues.is_empty());
         let queues = queues.ok_or_else(|| OpenError::NoTopic { at: at.clone() })?;
-        let reason = cut(reason, limits.max_reason_bytes);
-        let messages = events.iter().map(|event| {
-            let message = Single {
-                key: String::from_utf8_lossy(&event.key).into_owned(),
-                payload: event.payload.clone(),
-                properties: vec![(REASON, reason.to_owned()), (ORIGIN, origin(event, from))],
-            };
-            (event.bus_partition % number_of(&queues), message)
-        });
-        self.line.send(&queues, by_line(messages), deadline).await
+        let messages = parts::dead_letters(events, reason, from, limits, number_of(&queues));
+        self.line.send(&queues, messages, deadline).await
     }
 }
 
@@ -118,8 +100,7 @@ struct Line {
     client: Client,
     limits: Limits,
     at: TopicAt,
-    /// Room for what was sent and is not answered, in bytes.
-    room: Arc<Semaphore>,
+    room: Room,
 }
 
 impl Line {
@@ -128,7 +109,7 @@ impl Line {
             client: Client::new(url, &at.topic)?,
             limits: limits.clone(),
             at,
-            room: Arc::new(Semaphore::new(queue_bytes(limits) as usize)),
+            room: Room::new(limits),
         })
     }
 
@@ -136,7 +117,7 @@ impl Line {
     async fn send(
         &self,
         queues: &[Queue],
-        messages: BTreeMap<u32, Vec<Single>>,
+        messages: Lines,
         deadline: Instant,
     ) -> Result<(), PublishError> {
         let events = messages.values().map(Vec::len).sum();
@@ -171,18 +152,9 @@ impl Line {
         // What was not sent can be tried again without harm.
         let connect = || self.client.reach(&queue.broker, deadline);
         persist(deadline, connect).await?;
-        let most_bytes = MAX_BATCH_BYTES.min(self.limits.max_queued_bytes);
-        let bytes_of = |message: &Single| message.payload.len();
-        for batch in parts(messages, MAX_BATCH_MESSAGES, most_bytes, bytes_of) {
+        for batch in MOST.parts(messages, &self.limits) {
             let body = message::write(batch);
-            let bytes = u32::try_from(body.len()).unwrap_or(u32::MAX);
-            // What is longer than the whole room takes all of it.
-            let room = self
-                .room
-                .acquire_many(bytes.clamp(1, queue_bytes(&self.limits)));
-            let _room = room
-                .await
-                .map_err(|_| Failure::Broken("the room is closed".to_owned()))?;
+            let _room = self.room.take(body.len()).await;
             let request = self.request(queue).body(body);
             let answer = self.client.ask(&queue.broker, request, deadline).await?;
             // Others mean that it is not on its disk, or not on the replica's.
@@ -223,8 +195,12 @@ fn number_of(queues: &[Queue]) -> u32 {
     u32::try_from(queues.len()).unwrap_or(u32::MAX).max(1)
 }
 
-fn queue_bytes(limits: &Limits) -> u32 {
-    let bytes = u32::try_from(limits.max_queued_bytes).unwrap_or(u32::MAX);
-    // A semaphore takes no more than this on 32 bits.
-    bytes.clamp(1, u32::MAX >> 3)
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_has_so_much_and_no_more() {
+        parts::tests::end_at(MOST, 1_000, 256 << 10);
+    }
 }
