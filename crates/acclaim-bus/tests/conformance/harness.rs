@@ -204,6 +204,37 @@ pub async fn nothing_comes(consumer: &mut Box<dyn Consumer>) {
     assert_eq!(read_all(&batch.unwrap()), Vec::new());
 }
 
+/// Makes a harness of a kind of server: what its own calls do under the same names, and what else is
+/// given.
+macro_rules! harness {
+    ($server:ty; $($own:tt)*) => {
+        #[async_trait::async_trait]
+        impl crate::harness::Harness for $server {
+            $($own)*
+
+            fn url(&self) -> String {
+                self.url()
+            }
+
+            fn kill(&self) {
+                self.kill();
+            }
+
+            async fn restart(&self) {
+                self.restart().await;
+            }
+
+            async fn pause(&self) {
+                self.pause().await;
+            }
+
+            fn resume(&self) {
+                self.resume();
+            }
+        }
+    };
+}
+
 /// Every case on one kind of server.
 macro_rules! every_case {
     ($server:ty) => {

@@ -1,15 +1,16 @@
 //! The cases on a real Kafka, and what only Kafka has.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use acclaim_bus::{Limits, OpenError};
 use acclaim_servers::{Kafka, KafkaOptions};
-use async_trait::async_trait;
 
-use crate::harness::{Harness, Rig, event, gather, limits, read};
+use crate::harness::{Rig, limits};
+use crate::trust::{authority, is_known, is_refused};
 
-#[async_trait]
-impl Harness for Kafka {
+harness! {
+    Kafka;
+
     async fn shared() -> &'static Self {
         Self::shared().await
     }
@@ -18,28 +19,8 @@ impl Harness for Kafka {
         Self::start().await
     }
 
-    fn url(&self) -> String {
-        self.url()
-    }
-
     fn topic(&self) -> String {
         self.topic()
-    }
-
-    fn kill(&self) {
-        self.kill();
-    }
-
-    async fn restart(&self) {
-        self.restart().await;
-    }
-
-    async fn pause(&self) {
-        self.pause().await;
-    }
-
-    fn resume(&self) {
-        self.resume();
     }
 }
 
@@ -64,8 +45,7 @@ async fn a_topic_that_the_broker_does_not_make() {
 async fn users_and_tls() {
     let options = KafkaOptions::default().user("anna", "rightPassword").tls();
     let server = Kafka::start_with(options).await;
-    let ca = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(ca.path(), server.certificates().unwrap().authority_pem()).unwrap();
+    let ca = authority(server.certificates());
     let address = server.url().trim_start_matches("kafka://").to_owned();
     let topic = server.topic();
     let limits = || Limits {
@@ -78,14 +58,7 @@ async fn users_and_tls() {
     };
     let trusted = format!("&tls=yes&ca={}", ca.path().display());
     let right = rig("anna:rightPassword@", &trusted);
-    right
-        .publisher()
-        .await
-        .publish(&[event(0, 1)])
-        .await
-        .unwrap();
-    let received = gather(&mut right.consumer().await, 1).await;
-    assert_eq!(read(&received[0]), (0, 1));
+    is_known(&right).await;
 
     for (user, tls) in [
         ("anna:wrongPassword@", trusted.as_str()),
@@ -93,21 +66,8 @@ async fn users_and_tls() {
         // A certificate that nobody here trusts.
         ("anna:rightPassword@", "&tls=yes"),
     ] {
-        let begin = Instant::now();
-        let error = rig(user, tls).bus.check().await.unwrap_err();
-        let text = error.to_string();
-        assert!(
-            matches!(error, OpenError::Credentials { .. }),
-            "{user} {tls}: {text}"
-        );
-        assert!(
-            text.contains(&address) && !text.contains("Password"),
-            "{text}"
-        );
-        assert!(
-            begin.elapsed() < Duration::from_secs(8),
-            "as soon as it is refused"
-        );
+        let within = Duration::from_secs(8);
+        is_refused(&rig(user, tls), &address, &["Password"], within).await;
     }
     // Kafka says nothing to somebody who does not speak TLS.
     let error = rig("anna:rightPassword@", "")

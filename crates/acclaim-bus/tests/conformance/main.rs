@@ -24,3 +24,4 @@ mod redis;
 #[cfg(feature = "rocketmq")]
 mod rocketmq;
 mod seeking;
+mod trust;

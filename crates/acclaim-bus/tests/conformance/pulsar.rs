@@ -1,20 +1,21 @@
 //! The cases on a real Pulsar, and what only Pulsar has.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use acclaim_bus::{Limits, OpenError};
 use acclaim_servers::{Pulsar, PulsarOptions};
-use async_trait::async_trait;
 
-use crate::harness::{Harness, Rig, event, gather, limits, read};
+use crate::harness::{Harness, Rig, limits};
+use crate::trust::{authority, is_known, is_refused};
 
 /// So that what is acknowledged of a batch does not come again.
 fn options() -> PulsarOptions {
     PulsarOptions::default().set("acknowledgmentAtBatchIndexLevelEnabled", "true")
 }
 
-#[async_trait]
-impl Harness for Pulsar {
+harness! {
+    Pulsar;
+
     async fn shared() -> &'static Self {
         static SHARED: tokio::sync::OnceCell<Pulsar> = tokio::sync::OnceCell::const_new();
         SHARED.get_or_init(Self::private).await
@@ -24,32 +25,12 @@ impl Harness for Pulsar {
         Self::start_with(options()).await
     }
 
-    fn url(&self) -> String {
-        self.url()
-    }
-
     fn options(&self) -> String {
         format!("&admin={}", self.admin_url().trim_start_matches("http://"))
     }
 
     fn topic(&self) -> String {
         self.topic()
-    }
-
-    fn kill(&self) {
-        self.kill();
-    }
-
-    async fn restart(&self) {
-        self.restart().await;
-    }
-
-    async fn pause(&self) {
-        self.pause().await;
-    }
-
-    fn resume(&self) {
-        self.resume();
     }
 }
 
@@ -78,8 +59,7 @@ async fn a_topic_that_cannot_be_made() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn users_and_tls() {
     let server = Pulsar::start_with(options().user("anna").tls()).await;
-    let ca = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(ca.path(), server.certificates().unwrap().authority_pem()).unwrap();
+    let ca = authority(server.certificates());
     let (address, admin) = server.tls_addresses();
     let topic = server.topic();
     let limits = || Limits {
@@ -97,14 +77,7 @@ async fn users_and_tls() {
     let right = rig(&Pulsar::token("anna"), &trusted);
     right.bus.check().await.unwrap();
     right.bus.keep_for("group").await.unwrap();
-    right
-        .publisher()
-        .await
-        .publish(&[event(0, 1)])
-        .await
-        .unwrap();
-    let received = gather(&mut right.consumer().await, 1).await;
-    assert_eq!(read(&received[0]), (0, 1));
+    is_known(&right).await;
 
     for (token, tls) in [
         (Pulsar::forged_token("anna"), trusted.as_str()),
@@ -114,17 +87,7 @@ async fn users_and_tls() {
         // A certificate that nobody here trusts.
         (Pulsar::token("anna"), "&tls=yes"),
     ] {
-        let begin = Instant::now();
-        let error = rig(&token, tls).bus.check().await.unwrap_err();
-        let text = error.to_string();
-        assert!(
-            matches!(error, OpenError::Credentials { .. }),
-            "{token} {tls}: {text}"
-        );
-        assert!(text.contains(&address) && !text.contains(&token), "{text}");
-        assert!(
-            begin.elapsed() < Duration::from_secs(8),
-            "as soon as it is refused"
-        );
+        let within = Duration::from_secs(8);
+        is_refused(&rig(&token, tls), &address, &[&token], within).await;
     }
 }

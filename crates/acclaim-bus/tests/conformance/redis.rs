@@ -6,13 +6,13 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use acclaim_bus::port::{Acknowledged, SeekTo};
 use acclaim_bus::{ConsumeError, Limits, OpenError};
 use acclaim_servers::{AppendFsync, Redis, RedisCluster, RedisOptions, RedisSentinel, until};
-use async_trait::async_trait;
 use redis::cmd;
 use tokio::sync::OnceCell;
 
 use crate::harness::{
     GROUP, Harness, Rig, event, events, gather, limits, nothing_comes, read, read_all,
 };
+use crate::trust::{authority, is_known, is_refused};
 
 /// Keeps what it acknowledged through `kill -9`, also on a slow disk: there a file that is flushed
 /// every second is written late, too.
@@ -20,8 +20,9 @@ fn options() -> RedisOptions {
     RedisOptions::default().append_only(AppendFsync::Always)
 }
 
-#[async_trait]
-impl Harness for Redis {
+harness! {
+    Redis;
+
     async fn shared() -> &'static Self {
         static SHARED: OnceCell<Redis> = OnceCell::const_new();
         SHARED.get_or_init(Self::private).await
@@ -31,29 +32,9 @@ impl Harness for Redis {
         Self::start_with(options()).await
     }
 
-    fn url(&self) -> String {
-        self.url()
-    }
-
     fn topic(&self) -> String {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         format!("topic-{}", NEXT.fetch_add(1, Ordering::Relaxed))
-    }
-
-    fn kill(&self) {
-        self.kill();
-    }
-
-    async fn restart(&self) {
-        self.restart().await;
-    }
-
-    async fn pause(&self) {
-        self.pause().await;
-    }
-
-    fn resume(&self) {
-        self.resume();
     }
 }
 
@@ -344,8 +325,7 @@ async fn sentinels_name_another_master() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn users_and_tls() {
     let server = Redis::start_with(options().user("anna", "rightPassword").tls()).await;
-    let ca = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(ca.path(), server.certificates().unwrap().authority_pem()).unwrap();
+    let ca = authority(server.certificates());
     let address = server.address().to_string();
     let topic = Harness::topic(&server);
     let limits = || Limits {
@@ -358,14 +338,7 @@ async fn users_and_tls() {
     };
     let trusted = format!("&ca={}", ca.path().display());
     let right = rig("rediss", "anna:rightPassword@", &trusted);
-    right
-        .publisher()
-        .await
-        .publish(&[event(0, 1)])
-        .await
-        .unwrap();
-    let received = gather(&mut right.consumer().await, 1).await;
-    assert_eq!(read(&received[0]), (0, 1));
+    is_known(&right).await;
 
     for (user, more) in [
         ("anna:wrongPassword@", trusted.as_str()),
@@ -374,21 +347,14 @@ async fn users_and_tls() {
         // A certificate that nobody here trusts.
         ("anna:rightPassword@", ""),
     ] {
-        let begin = std::time::Instant::now();
-        let error = rig("rediss", user, more).bus.check().await.unwrap_err();
-        let text = error.to_string();
-        assert!(
-            matches!(error, OpenError::Credentials { .. }),
-            "{user} {more}: {text}"
-        );
-        assert!(
-            text.contains(&address) && !text.contains("tPassword") && !text.contains("gPassword"),
-            "{text}"
-        );
-        assert!(
-            begin.elapsed() < Duration::from_secs(6),
-            "as soon as it is refused"
-        );
+        let within = Duration::from_secs(6);
+        is_refused(
+            &rig("rediss", user, more),
+            &address,
+            &["tPassword", "gPassword"],
+            within,
+        )
+        .await;
     }
     let missing = rig("rediss", "anna:rightPassword@", "&ca=/no/such/file");
     let error = missing.bus.check().await.unwrap_err();

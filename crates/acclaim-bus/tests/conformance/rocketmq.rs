@@ -4,17 +4,18 @@ use std::time::{Duration, Instant};
 
 use acclaim_bus::{Limits, OpenError};
 use acclaim_servers::{RocketMq, RocketMqOptions};
-use async_trait::async_trait;
 
 use crate::harness::{
     BUS_PARTITIONS, Harness, Rig, event, gather, has_partitions, limits, nothing_comes, read,
 };
+use crate::trust::{authority, is_known, is_refused};
 
 const SEND_MESSAGE: i32 = 10;
 const MAKE_GROUP: i32 = 200;
 
-#[async_trait]
-impl Harness for RocketMq {
+harness! {
+    RocketMq;
+
     async fn shared() -> &'static Self {
         Self::shared().await
     }
@@ -23,28 +24,8 @@ impl Harness for RocketMq {
         Self::start().await
     }
 
-    fn url(&self) -> String {
-        self.url()
-    }
-
     fn topic(&self) -> String {
         self.topic()
-    }
-
-    fn kill(&self) {
-        self.kill();
-    }
-
-    async fn restart(&self) {
-        self.restart().await;
-    }
-
-    async fn pause(&self) {
-        self.pause().await;
-    }
-
-    fn resume(&self) {
-        self.resume();
     }
 }
 
@@ -105,8 +86,7 @@ async fn users_and_tls() {
         .user("anna", "rightPassword")
         .tls();
     let server = RocketMq::start_with(options).await;
-    let ca = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(ca.path(), server.certificates().unwrap().authority_pem()).unwrap();
+    let ca = authority(server.certificates());
     let (address, topic) = (server.address().to_string(), server.topic());
     let limits = || Limits {
         call_timeout_millis: 8_000,
@@ -118,11 +98,7 @@ async fn users_and_tls() {
     };
     let trusted = format!("&tls=yes&ca={}", ca.path().display());
     let right = rig("anna:rightPassword@", &trusted);
-    let publisher = right.publisher().await;
-    publisher.publish(&[event(0, 1)]).await.unwrap();
-    let mut consumer = right.consumer().await;
-    let received = gather(&mut consumer, 1).await;
-    assert_eq!(read(&received[0]), (0, 1));
+    let (mut consumer, received) = is_known(&right).await;
     assert_eq!(consumer.acknowledge(&received).await.unwrap().events, 1);
 
     for (user, tls) in [
@@ -133,21 +109,8 @@ async fn users_and_tls() {
         // A certificate that nobody here trusts.
         ("anna:rightPassword@", "&tls=yes"),
     ] {
-        let begin = Instant::now();
-        let error = rig(user, tls).bus.check().await.unwrap_err();
-        let text = error.to_string();
-        assert!(
-            matches!(error, OpenError::Credentials { .. }),
-            "{user} {tls}: {text}"
-        );
-        assert!(
-            text.contains(&address) && !text.contains("Password"),
-            "{text}"
-        );
-        assert!(
-            begin.elapsed() < Duration::from_secs(8),
-            "as soon as it is refused"
-        );
+        let within = Duration::from_secs(8);
+        is_refused(&rig(user, tls), &address, &["Password"], within).await;
     }
 }
 
