@@ -13,6 +13,17 @@ pub struct Certificates {
 }
 
 impl Certificates {
+    /// Some, where they are wanted.
+    ///
+    /// # Panics
+    /// If they cannot be made.
+    pub(crate) fn wanted(wanted: bool) -> Option<Self> {
+        wanted.then(|| match Self::new() {
+            Ok(certificates) => certificates,
+            Err(error) => panic!("no certificates could be made: {error}"),
+        })
+    }
+
     pub(crate) const AUTHORITY_FILE: &str = "authority.pem";
     pub(crate) const CERTIFICATE_FILE: &str = "certificate.pem";
     pub(crate) const KEY_FILE: &str = "key.pem";

@@ -38,6 +38,7 @@ mod redis;
 mod rocketmq;
 mod server;
 mod sql;
+mod start;
 mod tidb;
 mod topic;
 mod wait;

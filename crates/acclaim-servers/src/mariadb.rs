@@ -11,8 +11,9 @@ use tokio::sync::OnceCell;
 
 use crate::home;
 use crate::place::Place;
-use crate::server::{Program, Server, StartFailure, clean_command, find_program};
+use crate::server::{Program, Server, clean_command, find_program};
 use crate::sql::{self, Database};
+use crate::start::Configured;
 
 static SHARED: OnceCell<MariaDb> = OnceCell::const_new();
 static SYSTEM_TABLES: OnceCell<PathBuf> = OnceCell::const_new();
@@ -95,31 +96,15 @@ impl Program for MariaDbProgram {
     }
 }
 
+impl Configured for MariaDbProgram {
+    type Options = MariaDbOptions;
+
+    fn with(options: MariaDbOptions) -> Self {
+        Self { options }
+    }
+}
+
 impl Server<MariaDbProgram> {
-    /// Starts a private one.
-    ///
-    /// # Panics
-    /// If it does not start, with what was tried and its logs.
-    pub async fn start() -> Self {
-        Self::start_with(MariaDbOptions::default()).await
-    }
-
-    /// Starts a private one.
-    ///
-    /// # Panics
-    /// If it does not start, with what was tried and its logs.
-    pub async fn start_with(options: MariaDbOptions) -> Self {
-        match Self::try_start(options).await {
-            Ok(server) => server,
-            Err(failure) => panic!("{failure}"),
-        }
-    }
-
-    /// Starts a private one, with failure as an answer.
-    pub async fn try_start(options: MariaDbOptions) -> Result<Self, StartFailure> {
-        Self::launch(MariaDbProgram { options }).await
-    }
-
     /// The one that all tests of this process share. Do it no harm: take a
     /// [`database`](Self::database) of it.
     ///

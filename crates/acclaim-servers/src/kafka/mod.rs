@@ -18,7 +18,8 @@ pub use options::KafkaOptions;
 use crate::certificate::Certificates;
 use crate::java::{self, Memory};
 use crate::place::Place;
-use crate::server::{Program, Server, StartFailure};
+use crate::server::{Program, Server};
+use crate::start::Configured;
 use crate::topic;
 use crate::wait::try_until;
 use options::{DATA, HARNESS_PORT, KEY_STORE_FILE};
@@ -94,36 +95,18 @@ impl Program for KafkaProgram {
     }
 }
 
-impl Server<KafkaProgram> {
-    /// Starts a private one.
-    ///
-    /// # Panics
-    /// If it does not start, with what was tried and its logs.
-    pub async fn start() -> Self {
-        Self::start_with(KafkaOptions::default()).await
-    }
+impl Configured for KafkaProgram {
+    type Options = KafkaOptions;
 
-    /// Starts a private one.
-    ///
-    /// # Panics
-    /// If it does not start, with what was tried and its logs.
-    pub async fn start_with(options: KafkaOptions) -> Self {
-        match Self::try_start(options).await {
-            Ok(server) => server,
-            Err(failure) => panic!("{failure}"),
+    fn with(options: KafkaOptions) -> Self {
+        Self {
+            certificates: Certificates::wanted(options.tls),
+            options,
         }
     }
+}
 
-    /// Starts a private one, with failure as an answer.
-    pub async fn try_start(options: KafkaOptions) -> Result<Self, StartFailure> {
-        let certificates = options.certificates();
-        Self::launch(KafkaProgram {
-            options,
-            certificates,
-        })
-        .await
-    }
-
+impl Server<KafkaProgram> {
     /// The one that all tests of this process share. Do it no harm: use a [`topic`](Self::topic)
     /// of your own.
     ///

@@ -1,6 +1,5 @@
 //! How a Kafka is to be configured.
 
-use crate::certificate::Certificates;
 use crate::place::Place;
 
 /// Where a server keeps its data, below its directory.
@@ -105,14 +104,6 @@ impl KafkaOptions {
             (false, false) => "SASL_PLAINTEXT",
             (false, true) => "SASL_SSL",
         }
-    }
-
-    /// Certificates, where they are wanted.
-    pub(super) fn certificates(&self) -> Option<Certificates> {
-        self.tls.then(|| match Certificates::new() {
-            Ok(certificates) => certificates,
-            Err(error) => panic!("no certificates could be made: {error}"),
-        })
     }
 }
 

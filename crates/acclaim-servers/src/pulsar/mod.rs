@@ -14,7 +14,8 @@ pub use options::PulsarOptions;
 use crate::certificate::Certificates;
 use crate::java::{self, Memory};
 use crate::place::Place;
-use crate::server::{Program, Server, StartFailure};
+use crate::server::{Program, Server};
+use crate::start::Configured;
 use crate::topic;
 use options::{ADMIN_PORT, ADMIN_TLS_PORT, LEDGERS, METADATA, STORAGE_PORT, SUPERUSER, TLS_PORT};
 
@@ -157,36 +158,18 @@ fn mending_configuration(place: &Place) -> String {
     )
 }
 
-impl Server<PulsarProgram> {
-    /// Starts a private one.
-    ///
-    /// # Panics
-    /// If it does not start, with what was tried and its logs.
-    pub async fn start() -> Self {
-        Self::start_with(PulsarOptions::default()).await
-    }
+impl Configured for PulsarProgram {
+    type Options = PulsarOptions;
 
-    /// Starts a private one.
-    ///
-    /// # Panics
-    /// If it does not start, with what was tried and its logs.
-    pub async fn start_with(options: PulsarOptions) -> Self {
-        match Self::try_start(options).await {
-            Ok(server) => server,
-            Err(failure) => panic!("{failure}"),
+    fn with(options: PulsarOptions) -> Self {
+        Self {
+            certificates: Certificates::wanted(options.tls),
+            options,
         }
     }
+}
 
-    /// Starts a private one, with failure as an answer.
-    pub async fn try_start(options: PulsarOptions) -> Result<Self, StartFailure> {
-        let certificates = options.certificates();
-        Self::launch(PulsarProgram {
-            options,
-            certificates,
-        })
-        .await
-    }
-
+impl Server<PulsarProgram> {
     /// The one that all tests of this process share. Do it no harm: use a [`topic`](Self::topic)
     /// of your own.
     ///

@@ -89,14 +89,6 @@ impl PulsarOptions {
             ),
         ]
     }
-
-    /// Certificates, where they are wanted.
-    pub(super) fn certificates(&self) -> Option<Certificates> {
-        self.tls.then(|| match Certificates::new() {
-            Ok(certificates) => certificates,
-            Err(error) => panic!("no certificates could be made: {error}"),
-        })
-    }
 }
 
 fn speaking_tls(place: &Place) -> Vec<String> {

@@ -19,7 +19,8 @@ pub use sentinel::RedisSentinel;
 
 use crate::certificate::Certificates;
 use crate::place::Place;
-use crate::server::{Program, Server, StartFailure, clean_command, find_program};
+use crate::server::{Program, Server, clean_command, find_program};
+use crate::start::Configured;
 use options::Credentials;
 
 /// How long the harness itself waits for an answer to one command.
@@ -48,6 +49,14 @@ enum Role {
 }
 
 impl RedisProgram {
+    fn new(options: RedisOptions, role: Role) -> Self {
+        Self {
+            certificates: Certificates::wanted(options.tls),
+            options,
+            role,
+        }
+    }
+
     fn url(&self, port: u16) -> String {
         let scheme = if self.options.tls { "rediss" } else { "redis" };
         let user = match &self.options.credentials {
@@ -129,49 +138,20 @@ impl Program for RedisProgram {
     }
 }
 
+impl Configured for RedisProgram {
+    type Options = RedisOptions;
+
+    fn with(options: RedisOptions) -> Self {
+        Self::new(options, Role::Data)
+    }
+}
+
 impl Server<RedisProgram> {
-    /// Starts one with the defaults of [`RedisOptions`].
-    ///
-    /// # Panics
-    /// If it does not start, with what was tried and its logs.
-    pub async fn start() -> Self {
-        Self::start_with(RedisOptions::default()).await
-    }
-
-    /// Starts one.
-    ///
-    /// # Panics
-    /// If it does not start, with what was tried and its logs.
-    pub async fn start_with(options: RedisOptions) -> Self {
-        match Self::try_start(options).await {
-            Ok(redis) => redis,
-            Err(failure) => panic!("{failure}"),
-        }
-    }
-
-    /// Starts one, with failure as an answer.
-    pub async fn try_start(options: RedisOptions) -> Result<Self, StartFailure> {
-        Self::try_start_as(options, Role::Data).await
-    }
-
-    async fn try_start_as(options: RedisOptions, role: Role) -> Result<Self, StartFailure> {
-        let certificates = options.tls.then(|| match Certificates::new() {
-            Ok(certificates) => certificates,
-            Err(error) => panic!("no certificates could be made: {error}"),
-        });
-        Self::launch(RedisProgram {
-            options,
-            role,
-            certificates,
-        })
-        .await
-    }
-
     /// Starts several at once.
     async fn start_all(options: Vec<RedisOptions>, role: Role) -> Vec<Self> {
         let tasks: Vec<_> = options
             .into_iter()
-            .map(|options| tokio::spawn(Self::try_start_as(options, role)))
+            .map(|options| tokio::spawn(Self::launch(RedisProgram::new(options, role))))
             .collect();
         let mut started = Vec::with_capacity(tasks.len());
         for task in tasks {

@@ -52,7 +52,7 @@ impl RocketMq {
 
     /// Starts a private one, with failure as an answer.
     pub async fn try_start(options: RocketMqOptions) -> Result<Self, StartFailure> {
-        let certificates = options.certificates();
+        let certificates = Certificates::wanted(options.tls);
         let name_server = Server::launch(NameServerProgram {
             certificates: certificates.clone(),
         })

@@ -61,14 +61,6 @@ impl RocketMqOptions {
         self.settings.push_str(&format!("{setting}={value}\n"));
         self
     }
-
-    /// Certificates, where they are wanted.
-    pub(super) fn certificates(&self) -> Option<Certificates> {
-        self.tls.then(|| match Certificates::new() {
-            Ok(certificates) => certificates,
-            Err(error) => panic!("no certificates could be made: {error}"),
-        })
-    }
 }
 
 /// Writes certificates and what says where they are.
