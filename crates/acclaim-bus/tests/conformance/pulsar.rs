@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use ::pulsar::producer::ProducerOptions;
 use acclaim_bus::{Limits, OpenError};
 use acclaim_servers::{Pulsar, PulsarOptions};
 
-use crate::harness::{Harness, Rig, limits};
+use crate::harness::{Harness, Rig, event, gather, limits, read};
 use crate::trust::{authority, is_known, is_refused};
 
 /// So that what is acknowledged of a batch does not come again.
@@ -53,6 +54,44 @@ async fn a_topic_that_cannot_be_made() {
         assert!(matches!(error, OpenError::CannotMake { .. }), "{error}");
         assert!(error.to_string().contains(&topic), "{error}");
     }
+}
+
+/// A batch of others that is longer than is understood comes as one message, and what comes behind
+/// it comes too: the broker has counted as many messages as the batch says.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn batches_of_others_come_too() {
+    let server = <Pulsar as Harness>::shared().await;
+    let rig = Rig::new(server, limits());
+    let publisher = rig.publisher().await;
+    let mut consumer = rig.consumer().await;
+    publisher.publish(&[event(0, 0)]).await.unwrap();
+    assert_eq!(read(&gather(&mut consumer, 1).await[0]), (0, 0));
+
+    let messages = 2_000;
+    let others = ::pulsar::Pulsar::builder(server.url(), ::pulsar::TokioExecutor);
+    let others = others.build().await.unwrap();
+    let mut producer = others
+        .producer()
+        .with_topic(format!("{}-partition-0", rig.url.topic))
+        .with_options(ProducerOptions {
+            batch_size: Some(messages),
+            ..ProducerOptions::default()
+        })
+        .build()
+        .await
+        .unwrap();
+    let mut stored = Vec::new();
+    for _ in 0..messages {
+        stored.push(producer.send_non_blocking("theirs").await.unwrap());
+    }
+    for stored in stored {
+        stored.await.unwrap();
+    }
+    let batch = &gather(&mut consumer, 1).await[0];
+    assert!(batch.payload.ends_with(b"theirs"), "{batch:?}");
+
+    publisher.publish(&[event(0, 1)]).await.unwrap();
+    assert_eq!(read(&gather(&mut consumer, 1).await[0]), (0, 1));
 }
 
 /// A broker that takes known users, over TLS.
