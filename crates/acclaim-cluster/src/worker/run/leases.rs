@@ -126,11 +126,15 @@ impl Run {
 
     pub(super) fn lose(&mut self, lease: Lease) {
         if self.share.remove(lease) {
-            tracing::warn!(
-                partition = lease.partition,
-                fence = lease.fence,
-                "a lease was lost"
-            );
+            let (partition, fence) = (lease.partition, lease.fence);
+            let seats = self.tools.redis.seats();
+            let turn = seats.and_then(|seats| seats.turn(partition));
+            if turn.is_some_and(|turn| turn > lease.turn) {
+                // As at the first start: whoever takes a seat ends the lease.
+                tracing::info!(partition, fence, "a lease ended with the turn of its seat");
+            } else {
+                tracing::warn!(partition, fence, "a lease was lost");
+            }
             add(&self.tools.watched.leases_lost, 1_u64);
             self.publish_owned();
             self.beats_at = Instant::now();
