@@ -57,7 +57,7 @@ impl BusConfig {
             limits: Limits::default(),
             batch_max_events: acclaim_bus::limits::MAX_BATCH_EVENTS,
             batch_max_millis: acclaim_bus::limits::DEFAULT_BATCH_WAIT_MILLIS,
-            recorders: 1,
+            recorders: 2,
         }
     }
 }

@@ -189,7 +189,7 @@ impl Default for Bus {
             group: "acclaim-ledger".to_owned(),
             batch_max_events: acclaim_bus::limits::MAX_BATCH_EVENTS,
             batch_max_millis: acclaim_bus::limits::DEFAULT_BATCH_WAIT_MILLIS,
-            recorders: 1,
+            recorders: 2,
             limits: acclaim_bus::Limits::default(),
         }
     }
