@@ -29,7 +29,7 @@ use crate::ledger::journals::jobs::TakenJob;
 use crate::ledger::journals::texts::{PIECE_BYTES, TextId};
 use crate::redis::idempotency::home;
 
-/// How long one step is tried, before the job fails.
+/// How long one step is tried, before the job is left.
 const PATIENCE: Duration = Duration::from_secs(600);
 /// The pause before each further try.
 const PAUSE: Duration = Duration::from_millis(100);

@@ -40,7 +40,7 @@ use super::journals::dead_letters::bury;
 use super::moving::IS_MOVED;
 use super::pools::Ledger;
 use super::rows;
-use super::session::{Session, Sql, give_up};
+use super::session::{Kept, Session, Sql, give_up};
 use crate::failpoint;
 
 /// Entries in one batch.
@@ -57,22 +57,6 @@ pub struct Applied {
     pub stale: usize,
     /// Events that became dead letters.
     pub refused: usize,
-}
-
-/// The connection of one who applies batch after batch, between two of them. The pool asks the
-/// server whether a connection is alive when it is taken and again when it is given back; while
-/// batches wait neither is of use.
-#[derive(Default)]
-pub struct Kept(Mutex<Option<Session>>);
-
-impl Kept {
-    fn take(&self) -> Option<Session> {
-        self.0.lock().take()
-    }
-
-    fn keep(&self, session: Session) {
-        *self.0.lock() = Some(session);
-    }
 }
 
 /// A commit whose answer was lost.

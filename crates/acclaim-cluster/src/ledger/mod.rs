@@ -62,10 +62,11 @@ pub mod seat;
 mod session;
 pub mod store;
 
-pub use apply::{Applied, Kept, MAX_BATCH_EVENTS};
+pub use apply::{Applied, MAX_BATCH_EVENTS};
 pub use dictionary::{KindNo, TypeNo};
 pub use error::{Class, LedgerError, SchemaError};
 pub use event::{Batch, Carried, Entry, LedgerEvent, Recorded};
 pub use lease::Lease;
 pub use pools::{Bounds, Ledger};
+pub use session::Kept;
 pub use store::{EpochRaised, Store, StoreSpec};

@@ -12,6 +12,7 @@ use std::borrow::Cow;
 use std::io;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use sqlx::mysql::{MySqlArguments, MySqlRow};
 use sqlx::pool::PoolConnection;
 use sqlx::{Arguments, AssertSqlSafe, Encode, MySql, MySqlPool, Type};
@@ -176,6 +177,22 @@ impl Drop for Session {
             // Detached and dropped: the socket closes and the server rolls back.
             drop(self.conn.take().map(PoolConnection::detach));
         }
+    }
+}
+
+/// The connection of one who applies batch after batch, between two of them. The pool asks the
+/// server whether a connection is alive when it is taken and again when it is given back; while
+/// batches wait neither is of use.
+#[derive(Default)]
+pub struct Kept(Mutex<Option<Session>>);
+
+impl Kept {
+    pub(super) fn take(&self) -> Option<Session> {
+        self.0.lock().take()
+    }
+
+    pub(super) fn keep(&self, session: Session) {
+        *self.0.lock() = Some(session);
     }
 }
 
